@@ -1,0 +1,6 @@
+"""Run ``python -m edgeops``."""
+
+from edgeops.cli import main
+
+if __name__ == "__main__":
+    raise SystemExit(main())

@@ -1,0 +1,1 @@
+"""Model file to engine files, proven against the source."""

@@ -1,0 +1,1 @@
+"""One converter an engine."""

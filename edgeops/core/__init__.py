@@ -1,0 +1,1 @@
+"""Pure values and rules shared by all rooms; the standard library only."""

@@ -1,0 +1,159 @@
+"""The contracts of plugins other than stages: engine, converter, device, metric, dataset, store.
+
+Arrays are numpy's; nothing here imports it.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, Protocol
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping, Sequence
+    from pathlib import Path
+
+    from edgeops.core.variant import TensorInfo, Variant
+    from edgeops.errors import Finding
+
+    Arrays = Mapping[str, Any]
+
+API = 1
+
+
+class Session(Protocol):
+    """A loaded model: names, order and layout are those of the source model."""
+
+    inputs: tuple[TensorInfo, ...]
+    outputs: tuple[TensorInfo, ...]
+
+    def run(self, arrays: Arrays) -> dict[str, Any]:
+        """Answer one call: arrays by input name in, arrays by output name out."""
+
+
+class Engine(Protocol):
+    """Entry-point group ``edgeops.engines``: a module or object that loads variants."""
+
+    name: str
+    api: int
+
+    def available(self) -> Finding | None:
+        """Return None when the engine can be used here, else what is missing and how to get it."""
+
+    def version(self) -> str:
+        """Return the version of the engine's own library."""
+
+    def load(self, variant: Path, threads: int = 1) -> Session:
+        """Load the variant in a folder."""
+
+
+@dataclass(frozen=True)
+class ConvertOptions:
+    """How a model is to be converted.
+
+    ``input_shapes`` fixes shapes by input name; ``form`` picks the engine's file format where it
+    has several; ``samples`` are arrays by input name for the proof, first axis = samples.
+    """
+
+    precision: str = "fp32"
+    input_shapes: Mapping[str, tuple[int, ...]] = field(default_factory=dict)
+    simplify: bool = True
+    form: str = ""
+    samples: Mapping[str, Any] | None = None
+
+
+class Converter(Protocol):
+    """Entry-point group ``edgeops.converters``: ONNX model to the files of one engine."""
+
+    name: str
+    api: int
+    precisions: tuple[str, ...]
+
+    def available(self) -> Finding | None:
+        """Return None when the converter can be used here, else what is missing."""
+
+    def check(self, model: Any, options: ConvertOptions) -> Sequence[Finding]:
+        """Return what of an onnx.ModelProto the engine cannot take; writes nothing."""
+
+    def convert(self, model: Any, out: Path, options: ConvertOptions) -> Variant:
+        """Write the engine's files into the folder ``out`` and return the variant, unproven."""
+
+
+class Device(Protocol):
+    """Entry-point group ``edgeops.devices``: a way to reach where a target runs."""
+
+    name: str
+    api: int
+
+    def probe(self) -> dict[str, Any]:
+        """Return what the device is: architecture, cores, memory, system, engines."""
+
+    def push(self, source: Path, destination: str) -> None:
+        """Copy a file or folder onto the device."""
+
+    def pull(self, source: str, destination: Path) -> None:
+        """Copy a file or folder from the device."""
+
+    def run(self, request: Mapping[str, Any], *, timeout_s: float) -> dict[str, Any]:
+        """Run ``edgeops.runtime.probe`` there on a request, in a process of its own."""
+
+
+class Metric(Protocol):
+    """Entry-point group ``edgeops.metrics``: a figure of merit over a labelled data set."""
+
+    name: str
+    api: int
+    higher_is_better: bool
+
+    def score(self, outputs: Arrays, labels: Any) -> float:
+        """Return the metric; ``outputs`` by output name, first axis = samples, as ``labels``."""
+
+
+@dataclass(frozen=True)
+class Samples:
+    """A data set in memory: arrays by input name, first axis = samples; ``labels`` likewise.
+
+    An array of rank 0 stands for all samples. ``digest`` names the bytes it was read from.
+    """
+
+    arrays: Mapping[str, Any]
+    labels: Any | None
+    count: int
+    source: str
+    digest: str
+
+    def batches(self, size: int) -> Iterator[dict[str, Any]]:
+        """Yield ``{input name: array}`` of at most ``size`` samples each, in order."""
+        for start in range(0, self.count, size):
+            yield {
+                name: array if array.ndim == 0 else array[start : start + size]
+                for name, array in self.arrays.items()
+            }
+
+
+class Dataset(Protocol):
+    """Entry-point group ``edgeops.datasets``: reads one kind of file; its name is the suffix."""
+
+    name: str
+    api: int
+
+    def read(self, path: Path) -> Samples:
+        """Read a data set, raising InputError when it is no such file."""
+
+
+class Store(Protocol):
+    """Entry-point group ``edgeops.stores``: where a repository's static files lie."""
+
+    name: str
+    api: int
+
+    def put(self, path: str, data: bytes) -> None:
+        """Write a file whole."""
+
+    def get(self, path: str, start: int = 0, length: int | None = None) -> bytes:
+        """Read a range of a file."""
+
+    def exists(self, path: str) -> bool:
+        """Return whether a file is there."""
+
+    def list(self, prefix: str) -> list[str]:
+        """Return the paths below a prefix, sorted."""

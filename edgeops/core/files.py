@@ -1,0 +1,113 @@
+"""Write whole or not at all, and stay inside the folder one was given."""
+
+from __future__ import annotations
+
+import errno
+import json
+import os
+import shutil
+import tempfile
+from contextlib import contextmanager
+from pathlib import Path, PurePosixPath
+from typing import TYPE_CHECKING, Any
+
+from edgeops.errors import InputError, MissingError
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+_MODE_FILE = 0o644
+_MODE_FOLDER = 0o755
+
+
+def canonical_json(value: Any) -> bytes:
+    """Return ``value`` as JSON whose bytes depend on nothing but the value: sorted keys, LF end."""
+    text = json.dumps(value, indent=2, sort_keys=True, ensure_ascii=False, allow_nan=False)
+    return text.encode() + b"\n"
+
+
+def write_atomic(path: Path, data: bytes) -> None:
+    """Write ``data`` beside ``path``, flush it to the disk and move it in."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with disk_errors(path):
+        handle, name = tempfile.mkstemp(prefix=f".{path.name}.", dir=path.parent)
+        try:
+            with os.fdopen(handle, "wb") as file:
+                file.write(data)
+                file.flush()
+                os.fsync(file.fileno())
+            Path(name).chmod(_MODE_FILE)
+            Path(name).replace(path)
+        except BaseException:
+            Path(name).unlink(missing_ok=True)
+            raise
+
+
+@contextmanager
+def folder_atomic(path: Path) -> Iterator[Path]:
+    """Yield an empty folder beside ``path`` that replaces ``path`` when the block ends well.
+
+    When the block raises, ``path`` is left as it was and the new folder is removed. A folder
+    cannot be exchanged for another in one step everywhere, so the old one is renamed aside first;
+    a kill between the two renames leaves the new folder complete under its temporary name.
+    """
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with disk_errors(path):
+        new = Path(tempfile.mkdtemp(prefix=f".{path.name}.", suffix=".new", dir=path.parent))
+        try:
+            new.chmod(_MODE_FOLDER)
+            yield new
+            old = new.with_suffix(".old")
+            if path.is_dir():
+                path.rename(old)
+            elif path.exists():
+                path.unlink()
+            new.rename(path)
+            shutil.rmtree(old, ignore_errors=True)
+        except BaseException:
+            shutil.rmtree(new, ignore_errors=True)
+            raise
+
+
+@contextmanager
+def disk_errors(path: Path) -> Iterator[None]:
+    """Turn a full or read-only disk into the error a person can act on."""
+    try:
+        yield
+    except OSError as error:
+        if error.errno in (errno.ENOSPC, errno.EDQUOT):
+            raise MissingError(
+                "disk-full",
+                f"no space left on the disk that holds {path}",
+                where=str(path),
+                why=str(error),
+                fix="free some space (dvc gc -w removes cached results nobody uses) and run it again",
+            ) from error
+        if error.errno in (errno.EROFS, errno.EACCES, errno.EPERM):
+            raise MissingError(
+                "not-writable",
+                f"{path} cannot be written",
+                where=str(path),
+                why=str(error),
+                fix="choose a folder you may write to, or change its permissions",
+            ) from error
+        raise
+
+
+def inside(root: Path, relative: str) -> Path:
+    """Return ``root / relative``, refusing anything that leads outside ``root``.
+
+    Raises InputError ``path-outside`` for absolute paths, ``..`` and symbolic links that escape.
+    """
+    pure = PurePosixPath(relative)
+    candidate = root / relative
+    escapes = pure.is_absolute() or ".." in pure.parts or "\\" in relative or "\0" in relative
+    if escapes or not candidate.resolve().is_relative_to(root.resolve()):
+        raise InputError(
+            "path-outside",
+            f"{relative!r} leads outside {root}",
+            where=str(root),
+            why="a file may only name files within its own folder",
+            fix="put the file inside the folder and name it by its relative path",
+        )
+    return candidate

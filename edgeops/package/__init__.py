@@ -1,0 +1,1 @@
+"""The bundle: OCI image layout, evidence, SBOM, model card."""

@@ -1,0 +1,1 @@
+"""edgeops.yaml to plan to dvc.yaml to run."""

@@ -1,0 +1,1 @@
+"""The signed repository of releases and channels."""

@@ -1,0 +1,1 @@
+"""Calibration, schemes and the ladder that keeps a variant within its accuracy budget."""

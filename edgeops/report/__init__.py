@@ -1,0 +1,1 @@
+"""Results turned into Markdown for people and pull requests."""

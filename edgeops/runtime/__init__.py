@@ -1,0 +1,1 @@
+"""The device side: sessions, predictor, probe. Standard library, numpy and one engine only."""

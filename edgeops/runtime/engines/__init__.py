@@ -1,0 +1,1 @@
+"""One module an engine: load a variant, answer runs."""

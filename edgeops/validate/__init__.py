@@ -1,0 +1,1 @@
+"""Accuracy, latency, memory and gates of a variant on its device."""
