@@ -1,0 +1,330 @@
+"""The metrics that come with edgeops, and how a name becomes one.
+
+scikit-learn's implementation is used where it has the metric, except where plain numpy gives the
+same number to the last bit without its 1.7 s of import (accuracy, top 5, rmse; tests hold them
+against scikit-learn).
+
+A metric that is a function of means over samples also has ``terms`` and ``combine``, which make its
+bootstrap a single matrix product: ``score == combine(terms.mean(axis=0))``.
+"""
+
+from __future__ import annotations
+
+import importlib
+import importlib.util
+import sys
+from typing import TYPE_CHECKING, Any, cast
+
+from edgeops.core.registry import get
+from edgeops.errors import InputError, StageFailed
+from edgeops.validate import scores
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+    from pathlib import Path
+
+    from edgeops.core.contracts import Metric
+
+_TOP = 5
+# Above this, the terms of F1 (three columns a class) take more room than resampling takes time.
+_MOST_CLASSES = 64
+
+
+class Accuracy:
+    """The share of samples whose class is right (scikit-learn's ``accuracy_score``)."""
+
+    name = "accuracy"
+    api = 1
+    higher_is_better = True
+    needs = "classes"
+
+    def score(self, outputs: Mapping[str, Any], labels: Any) -> float:
+        """Return the share, in [0, 1]."""
+        return float(self.terms(outputs, labels).mean())
+
+    def terms(self, outputs: Mapping[str, Any], labels: Any) -> Any:
+        """Return ``[samples, 1]``: 1 where the class is right."""
+        ids, right = _classes(outputs, labels)
+        return (ids == right).astype(float)[:, None]
+
+    def combine(self, means: Any) -> Any:
+        """Return the share from the means of the terms, ``[..., 1] -> [...]``."""
+        return means[..., 0]
+
+
+class Top5:
+    """The share of samples whose class is among the five highest scores.
+
+    Ties count against the model only when five scores are strictly higher.
+    """
+
+    name = "top5"
+    api = 1
+    higher_is_better = True
+    needs = "classes"
+
+    def score(self, outputs: Mapping[str, Any], labels: Any) -> float:
+        """Return the share, in [0, 1]."""
+        return float(self.terms(outputs, labels).mean())
+
+    def terms(self, outputs: Mapping[str, Any], labels: Any) -> Any:
+        """Return ``[samples, 1]``: 1 where the class is among the first five."""
+        import numpy as np
+
+        name, array = scores.class_output(outputs)
+        _, right = _classes({name: array}, labels)
+        if array.dtype.kind != "f" or array.ndim != 2 or array.shape[1] < 2:  # noqa: PLR2004 - samples and classes
+            raise InputError(
+                "output-no-classes",
+                f"top5 needs scores of classes, and {name} has none",
+                why=f"it is {array.dtype}[{', '.join(map(str, array.shape))}]",
+                fix="use the metric accuracy, or name an output with scores in `output`",
+            )
+        inside = (right >= 0) & (right < array.shape[1])
+        own = array[np.arange(len(array)), np.where(inside, right, 0)]
+        higher = (array > own[:, None]).sum(axis=1)
+        good = inside & (higher < _TOP) & np.isfinite(array).all(axis=1)
+        return good.astype(float)[:, None]
+
+    def combine(self, means: Any) -> Any:
+        """Return the share from the means of the terms, ``[..., 1] -> [...]``."""
+        return means[..., 0]
+
+
+class F1:
+    """Macro F1 over the classes seen in labels or answers (scikit-learn's ``f1_score``)."""
+
+    name = "f1"
+    api = 1
+    higher_is_better = True
+    needs = "classes"
+
+    def score(self, outputs: Mapping[str, Any], labels: Any) -> float:
+        """Return macro F1, in [0, 1]; a class without any sample or answer counts as 0."""
+        from sklearn.metrics import f1_score
+
+        ids, right = _classes(outputs, labels)
+        return float(f1_score(right, ids, average="macro", zero_division=0.0))
+
+    def terms(self, outputs: Mapping[str, Any], labels: Any) -> Any:
+        """Return ``[samples, 3 * classes]``: true positives, false positives, false negatives.
+
+        None when there are too many classes for that.
+        """
+        import numpy as np
+
+        ids, right = _classes(outputs, labels)
+        seen = np.union1d(ids, right)
+        if len(seen) > _MOST_CLASSES:
+            return None
+        answered, true = ids[:, None] == seen, right[:, None] == seen
+        parts = (answered & true, answered & ~true, ~answered & true)
+        return np.concatenate(parts, axis=1).astype(float)
+
+    def combine(self, means: Any) -> Any:
+        """Return macro F1 from the means of the terms, ``[..., 3 * classes] -> [...]``.
+
+        F1 of a class is 2 TP / (2 TP + FP + FN); classes that a resample has none of are left out,
+        as scikit-learn leaves out what it does not see.
+        """
+        import numpy as np
+
+        right, wrong, missed = np.split(means, 3, axis=-1)
+        below = 2 * right + wrong + missed
+        seen = below > 0
+        each = np.divide(2 * right, below, out=np.zeros_like(below), where=seen)
+        return each.sum(axis=-1) / np.maximum(seen.sum(axis=-1), 1)
+
+
+class Auc:
+    """Area under the ROC curve, one against the rest, macro (scikit-learn's ``roc_auc_score``)."""
+
+    name = "auc"
+    api = 1
+    higher_is_better = True
+    needs = "classes"
+
+    def score(self, outputs: Mapping[str, Any], labels: Any) -> float:
+        """Return the area, in [0, 1]; nan when scores are not finite.
+
+        The mean of each class's area against the rest: unlike scikit-learn's own multi-class form
+        this does not need scores that sum to 1, and is equal to it where they do. Raises
+        InputError ``metric-undefined`` when only one class is labelled.
+        """
+        import numpy as np
+        from sklearn.metrics import roc_auc_score
+
+        pairs = self._pairs(outputs, labels)
+        if not all(np.isfinite(score).all() for score, _ in pairs):
+            return float("nan")
+        return float(np.mean([roc_auc_score(right, score) for score, right in pairs]))
+
+    def weighted(self, outputs: Mapping[str, Any], labels: Any, weights: Any) -> Any:
+        """Return the area under each row of ``weights``, ``[rounds, samples] -> [rounds]``.
+
+        The area is the chance that a sample of the class scores above one of the rest, ties half
+        (Mann and Whitney), from running sums in the order of the scores.
+        """
+        import numpy as np
+
+        areas = [_area(score, right, weights) for score, right in self._pairs(outputs, labels)]
+        return np.mean(areas, axis=0)
+
+    def _pairs(self, outputs: Mapping[str, Any], labels: Any) -> list[tuple[Any, Any]]:
+        """Return score and truth, ``[samples]`` each, of every class against the rest."""
+        import numpy as np
+
+        name, array = scores.class_output(outputs)
+        right = scores.class_labels(labels, len(array))
+        flat = array.reshape(len(array), -1)
+        seen = np.unique(right)
+        if array.dtype.kind != "f" or right.dtype.kind not in "iub" or len(seen) < 2:  # noqa: PLR2004 - one against another
+            raise InputError(
+                "metric-undefined",
+                "the area under the curve needs scores and labels of at least two classes",
+                why=f"{name} is {array.dtype}, the labels have {len(seen)} class(es)",
+                fix="use another metric, or evaluation data with samples of several classes",
+            )
+        if flat.shape[1] <= 2:  # noqa: PLR2004 - two classes: the score of the second one
+            return [(flat[:, -1], right == seen[-1])]
+        inside = seen[(seen >= 0) & (seen < flat.shape[1])]
+        return [(flat[:, one], right == one) for one in inside]
+
+
+class Rmse:
+    """Root mean squared error (scikit-learn's ``root_mean_squared_error``).
+
+    With several values a sample, the mean of the errors of each.
+    """
+
+    name = "rmse"
+    api = 1
+    higher_is_better = False
+    needs = "values"
+
+    def score(self, outputs: Mapping[str, Any], labels: Any) -> float:
+        """Return the error in the unit of the labels; nan when a prediction is not finite."""
+        return float(self.combine(self.terms(outputs, labels).mean(axis=0)))
+
+    def terms(self, outputs: Mapping[str, Any], labels: Any) -> Any:
+        """Return ``[samples, values]``: the squared errors."""
+        import numpy as np
+
+        right = np.asarray(labels) if labels is not None else np.zeros(0)
+        name, array = scores.regression_output(outputs, right)
+        right = scores.checked_labels(labels, len(array))
+        if array.size != right.size or right.dtype.kind not in "fiub":
+            raise InputError(
+                "labels-misfit",
+                f"the labels do not fit the output {name}",
+                why=f"{name} has shape {list(array.shape)}, labels have {list(right.shape)}",
+                fix="save labels with as many numbers a sample as the model predicts",
+            )
+        shape = (len(array), -1)
+        return (array.reshape(shape).astype(float) - right.reshape(shape).astype(float)) ** 2
+
+    def combine(self, means: Any) -> Any:
+        """Return the error from the mean squares, ``[..., values] -> [...]``."""
+        import numpy as np
+
+        return np.sqrt(means).mean(axis=-1)
+
+
+class OwnMetric:
+    """A metric that the project brings: ``function(outputs, labels) -> float``.
+
+    ``function.higher_is_better = False`` on the function says that less is better.
+    """
+
+    api = 1
+    needs = "any"
+
+    def __init__(self, name: str, spec: str, function: Callable[..., float]) -> None:
+        self.name = name
+        self.higher_is_better = bool(getattr(function, "higher_is_better", True))
+        self._spec = spec
+        self._function = function
+
+    def score(self, outputs: Mapping[str, Any], labels: Any) -> float:
+        """Return what the function returns; StageFailed ``metric-failed`` when it raises."""
+        try:
+            return float(self._function(dict(outputs), labels))
+        except Exception as error:
+            raise StageFailed(
+                "metric-failed",
+                f"the metric {self._spec} failed",
+                where=self._spec,
+                why=f"{type(error).__name__}: {error}",
+                fix="mend the function: it is called with {output name: array} and labels",
+            ) from error
+
+
+def _area(score: Any, right: Any, weights: Any) -> Any:
+    """Return the weighted area under the ROC curve, nan where a side has no weight."""
+    import numpy as np
+
+    order = np.argsort(score, kind="stable")
+    ordered = score[order]
+    first = np.flatnonzero(np.r_[True, ordered[1:] != ordered[:-1]])
+    good = np.add.reduceat(np.where(right, weights, 0)[:, order], first, axis=1).astype(float)
+    rest = np.add.reduceat(np.where(right, 0, weights)[:, order], first, axis=1).astype(float)
+    below = np.cumsum(rest, axis=1) - rest / 2
+    total = good.sum(axis=1) * rest.sum(axis=1)
+    won = (good * below).sum(axis=1)
+    return np.divide(won, total, out=np.full(len(won), np.nan), where=total > 0)
+
+
+def _classes(outputs: Mapping[str, Any], labels: Any) -> tuple[Any, Any]:
+    _, array = scores.class_output(outputs)
+    ids = scores.class_ids(array)
+    right = scores.class_labels(labels, len(ids))
+    scores.same_kind(ids, right)
+    return ids, right
+
+
+def figure_name(spec: str) -> str:
+    """Return the name under which a metric's figure appears: that of the function, if it is one."""
+    return spec.rpartition(":")[2]
+
+
+def resolve(name: str, root: Path) -> Metric:
+    """Return a registered metric, or the project's own one named ``module:function``.
+
+    The module is looked for in ``root`` first. Raises MissingError ``plugin-unknown`` or
+    ``plugin-broken``, InputError ``metric-broken``.
+    """
+    module_name, colon, attribute = name.partition(":")
+    if not colon:
+        return cast("Metric", get("metrics", name))
+    try:
+        function = getattr(_module(module_name, root), attribute)
+    except Exception as error:
+        raise InputError(
+            "metric-broken",
+            f"the metric {name!r} cannot be loaded",
+            where=name,
+            why=f"{type(error).__name__}: {error}",
+            fix=f"write a function {attribute or 'score'}(outputs, labels) in {module_name}.py",
+        ) from error
+    return OwnMetric(figure_name(name), name, function)
+
+
+def _module(name: str, root: Path) -> Any:
+    """Return a module of the project's folder, or an installed one."""
+    path = root.joinpath(*name.split(".")).with_suffix(".py")
+    if not path.is_file():
+        return importlib.import_module(name)
+    # Under a name of its own: a project's `metrics.py` must not shadow anybody's module.
+    spec = importlib.util.spec_from_file_location(
+        f"_edgeops_project_{name.replace('.', '_')}", path
+    )
+    if spec is None or spec.loader is None:
+        message = f"{path} is no Python module"
+        raise ImportError(message)
+    module = importlib.util.module_from_spec(spec)
+    sys.path.insert(0, str(root))
+    try:
+        spec.loader.exec_module(module)
+    finally:
+        sys.path.remove(str(root))
+    return module
