@@ -1,0 +1,381 @@
+"""Read data sets: ``.npz``, ``.csv`` or ``module:function``; say whether they fit a model.
+
+``.npz``  one array per model input, first axis = samples, plus ``labels``; an array of rank 0
+          stands for all samples. Other arrays of the same length (names, say) are left aside.
+          Pickled objects are never read.
+``.csv``  numbers, one sample a row. With a header the column ``labels`` holds the labels, without
+          one the first column does. All other columns together, in order, are the one input of
+          a model; where a model has several inputs each column feeds the input of its name.
+``module:function``  called without arguments, yields batches ``{input name: array}`` with
+          ``labels`` among them; the module is looked for in the project's folder first.
+
+A data set is fed as it is: dtypes must be those of the model, nothing is cast in silence, since
+what is measured has to be what runs on the device. Text alone has no dtype: CSV columns are read
+as what the input takes.
+"""
+
+from __future__ import annotations
+
+import importlib
+import re
+import sys
+from contextlib import contextmanager
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from edgeops.core import registry
+from edgeops.core.contracts import Samples
+from edgeops.core.digest import digest, sha256_bytes, sha256_file
+from edgeops.errors import Finding, InputError, input_error
+from edgeops.runtime.batch import bind
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping, Sequence
+
+    from edgeops.core.variant import TensorInfo
+
+LABELS = "labels"
+_FUNCTION = re.compile(r"[A-Za-z_]\w*(\.[A-Za-z_]\w*)*:[A-Za-z_]\w*")
+_LFS = b"version https://git-lfs.github.com/spec/"
+
+
+def load_samples(spec: str, root: Path) -> Samples:
+    """Read the data set that ``spec`` names: a path relative to ``root`` or ``module:function``.
+
+    Raises InputError ``data-missing``, ``data-empty``, ``data-malformed``, ``data-objects``,
+    ``data-lengths``, ``data-lfs-pointer``, ``data-format-unknown``, ``data-function-failed``.
+    """
+    path = root / spec
+    if _FUNCTION.fullmatch(spec) and not path.exists():
+        return _from_function(spec, root)
+    kind = path.suffix.removeprefix(".").lower()
+    if kind not in registry.names("datasets"):
+        known = ", ".join(f".{name}" for name in registry.names("datasets"))
+        raise InputError(
+            "data-format-unknown",
+            f"{spec} is no data set that edgeops reads",
+            where=str(path),
+            why=f"it goes by the suffix: {known}, or module:function",
+            fix="save the arrays with numpy.savez(FILE, <input name>=..., labels=...)",
+        )
+    _readable(path)
+    samples: Samples = registry.get("datasets", kind).read(path)
+    # Reports and bundles quote the source: as the project names it, never by this machine's path.
+    return replace(samples, source=path.name if Path(spec).is_absolute() else spec)
+
+
+def samples_for(
+    spec: str, root: Path, inputs: Sequence[TensorInfo], *, labels: bool = False
+) -> Samples:
+    """Read a data set and bind it to a model's inputs, refusing one that does not fit.
+
+    Raises what ``load_samples`` does and InputError with all findings of ``check_fit``.
+    """
+    samples = load_samples(spec, root)
+    findings = check_fit(samples, inputs, labels=labels)
+    if findings:
+        raise input_error(findings)
+    return bind(samples, inputs)
+
+
+def check_fit(samples: Samples, inputs: Sequence[TensorInfo], *, labels: bool) -> list[Finding]:
+    """Return everything about ``samples`` that does not fit a model's inputs.
+
+    ``labels`` says whether they are needed. Codes: ``data-input-missing``, ``data-shape``,
+    ``data-dtype``, ``labels-missing``.
+    """
+    bound = bind(samples, inputs).arrays
+    unused = [name for name in samples.arrays if name not in {t.name for t in inputs}]
+    findings = []
+    for tensor in inputs:
+        if tensor.name not in bound:
+            findings.append(_missing(samples, tensor, unused))
+        else:
+            findings += _misfits(samples, tensor, bound[tensor.name])
+    if labels and samples.labels is None:
+        findings.append(
+            Finding(
+                "labels-missing",
+                f"{samples.source} has no labels",
+                where=samples.source,
+                why=f"it holds {_names(samples.arrays)}; a metric compares outputs with labels",
+                fix="add an array (or column) called labels with one entry per sample",
+            )
+        )
+    return findings
+
+
+class Npz:
+    """NumPy's archive; registered as the data set kind ``npz``."""
+
+    name = "npz"
+    api = 1
+
+    def read(self, path: Path) -> Samples:
+        """Read all arrays, refusing pickled objects and arrays of different lengths."""
+        import zipfile
+
+        import numpy as np
+
+        arrays: dict[str, Any] = {}
+        name = ""
+        try:
+            with np.load(path, allow_pickle=False) as archive:
+                for name in archive.files:
+                    arrays[name] = archive[name]
+        except (zipfile.BadZipFile, OSError, ValueError, EOFError, AttributeError) as error:
+            if "Object arrays" in str(error):
+                raise InputError(
+                    "data-objects",
+                    f"the array {name!r} of {path.name} holds Python objects",
+                    where=str(path),
+                    why="reading them would run code from the file (pickle), so edgeops never does",
+                    fix="give the array a numeric dtype before saving, all rows of one length",
+                ) from error
+            raise _malformed(path, str(error), "write it again with numpy.savez") from error
+        return _samples(arrays, path, digest(sha256_file(path)))
+
+
+class Csv:
+    """A table of numbers; registered as the data set kind ``csv``."""
+
+    name = "csv"
+    api = 1
+
+    def read(self, path: Path) -> Samples:
+        """Read columns by their name, or by their number when there is no header."""
+        import csv
+
+        import numpy as np
+
+        try:
+            with path.open(newline="", encoding="utf-8-sig") as file:
+                rows = [row for row in csv.reader(file) if row]
+        except (UnicodeDecodeError, csv.Error) as error:
+            raise _malformed(path, str(error), "save it as UTF-8 text") from error
+        header = rows[0] if rows and not all(map(_is_number, rows[0])) else None
+        body = rows[1:] if header else rows
+        names = (
+            [name.strip() for name in header] if header else _numbered(len(rows[0]) if rows else 0)
+        )
+        first = 2 if header else 1
+        _check_rows(path, body, names, first)
+        columns: dict[str, Any] = {}
+        for index, name in enumerate(names):
+            cells = [row[index].strip() for row in body]
+            if name == LABELS:
+                columns[name] = _labels(cells)
+            else:
+                columns[name] = np.array([float(cell) for cell in cells])
+        return _samples(columns, path, digest(sha256_file(path)))
+
+
+def _check_rows(path: Path, body: list[list[str]], names: list[str], first: int) -> None:
+    twice = [name for name in names if names.count(name) > 1]
+    if twice:
+        raise _malformed(path, f"two columns are called {twice[0]!r}", "give each its own name")
+    for line, row in enumerate(body, first):
+        if len(row) != len(names):
+            why = f"line {line} has {len(row)} cells, the first line {len(names)}"
+            raise _malformed(path, why, "give every row the same number of cells", line)
+        for name, cell in zip(names, row, strict=True):
+            if name != LABELS and not _is_number(cell):
+                why = f"line {line}, column {name!r}: {cell!r} is not a number"
+                raise _malformed(path, why, "keep numbers only, and a column called labels", line)
+
+
+def _numbered(count: int) -> list[str]:
+    return [LABELS, *(str(index) for index in range(count - 1))] if count else []
+
+
+def _is_number(cell: str) -> bool:
+    try:
+        float(cell)
+    except ValueError:
+        return False
+    return True
+
+
+def _labels(cells: list[str]) -> Any:
+    import numpy as np
+
+    for kind in (int, float):
+        try:
+            return np.array([kind(cell) for cell in cells])
+        except ValueError:
+            continue
+    return np.array(cells)
+
+
+def _from_function(spec: str, root: Path) -> Samples:
+    import numpy as np
+
+    module, _, function = spec.partition(":")
+    try:
+        with _importing_from(root):
+            batches = list(getattr(importlib.import_module(module), function)())
+        names = list(batches[0]) if batches else []
+        arrays = {
+            name: np.asarray(batches[0][name])
+            if np.ndim(batches[0][name]) == 0
+            else np.concatenate([np.asarray(batch[name]) for batch in batches])
+            for name in names
+        }
+    except Exception as error:  # a user's function may fail in any way
+        raise InputError(
+            "data-function-failed",
+            f"{spec} did not give a data set",
+            where=spec,
+            why=f"{type(error).__name__}: {error}",
+            fix="make it a function without arguments that yields {input name: array} batches",
+        ) from error
+    content = "".join(
+        f"{name} {array.dtype} {array.shape} {sha256_bytes(array.tobytes())}\n"
+        for name, array in sorted(arrays.items())
+    )
+    return _samples(arrays, spec, digest(sha256_bytes(content.encode())))
+
+
+@contextmanager
+def _importing_from(root: Path) -> Iterator[None]:
+    sys.path.insert(0, str(root))
+    try:
+        yield
+    finally:
+        sys.path.remove(str(root))
+
+
+def _samples(arrays: Mapping[str, Any], source: Path | str, named: str) -> Samples:
+    """Check what holds for every data set and return it as Samples."""
+    where = str(source)
+    name = where.rsplit("/", 1)[-1]
+    objects = [key for key, array in arrays.items() if array.dtype.kind == "O"]
+    if objects:
+        raise InputError(
+            "data-objects",
+            f"the array {objects[0]!r} of {name} holds Python objects",
+            where=where,
+            why="rows of different lengths, or values that are no numbers",
+            fix="give the array a numeric dtype, all rows of one length",
+        )
+    lengths = {key: len(array) for key, array in arrays.items() if array.ndim}
+    if not lengths or not max(lengths.values()):
+        raise InputError(
+            "data-empty",
+            f"{name} holds no samples",
+            where=where,
+            why=f"it holds {_names(arrays)}",
+            fix="save at least one sample: one array per model input, first axis = samples",
+        )
+    if len(set(lengths.values())) > 1:
+        raise InputError(
+            "data-lengths",
+            f"the arrays of {name} have different numbers of samples",
+            where=where,
+            why=", ".join(f"{key}: {length}" for key, length in lengths.items()),
+            fix="give all arrays the same first axis; one value for all samples has rank 0",
+        )
+    labels = arrays.get(LABELS)
+    inputs = {key: array for key, array in arrays.items() if key != LABELS}
+    return Samples(inputs, labels, max(lengths.values()), where, named)
+
+
+def _readable(path: Path) -> None:
+    if not path.is_file():
+        raise InputError(
+            "data-missing",
+            f"there is no data set {path.name}",
+            where=str(path),
+            why="it is a folder" if path.is_dir() else "no such file",
+            fix="name a file that is there, or make it first (a stage that makes it must list it)",
+        )
+    with path.open("rb") as file:
+        head = file.read(len(_LFS))
+    if not head:
+        raise InputError(
+            "data-empty",
+            f"{path.name} is empty",
+            where=str(path),
+            why="the file has 0 bytes",
+            fix="make it again, or fetch it again with: dvc pull",
+        )
+    if head == _LFS:
+        raise InputError(
+            "data-lfs-pointer",
+            f"{path.name} is a git-LFS pointer, not the data itself",
+            where=str(path),
+            why="the repository was cloned without its large files",
+            fix="git lfs pull",
+        )
+
+
+def _missing(samples: Samples, tensor: TensorInfo, unused: list[str]) -> Finding:
+    rename = f"; rename {unused[0]!r} if that is it" if len(unused) == 1 else ""
+    return Finding(
+        "data-input-missing",
+        f"{samples.source} has nothing for the input {tensor.name!r}",
+        where=samples.source,
+        why=f"it holds {_names(samples.arrays)}",
+        fix=f"save an array called {tensor.name!r}, {_wanted(tensor)}{rename}",
+    )
+
+
+def _misfits(samples: Samples, tensor: TensorInfo, array: Any) -> list[Finding]:
+    findings = []
+    what = f"the array {tensor.name!r} of {samples.source} does not fit the model"
+    if not _shape_fits(tensor, array):
+        why = f"expected {_wanted(tensor)}; found shape {list(array.shape)}"
+        fix = "reshape it to what the model takes; the first axis counts the samples"
+        findings.append(Finding("data-shape", what, samples.source, why, fix))
+    if not _dtype_fits(tensor, array):
+        why = f"expected {tensor.dtype}; found {array.dtype}"
+        lossy = not _keeps_values(array, tensor.dtype)
+        hint = " (some values change by that: look at them first)" if lossy else ""
+        fix = f"save it as {tensor.name}.astype({tensor.dtype!r}){hint}"
+        findings.append(Finding("data-dtype", what, samples.source, why, fix))
+    return findings
+
+
+def _shape_fits(tensor: TensorInfo, array: Any) -> bool:
+    if array.ndim == 0:
+        return all(isinstance(size, int) for size in tensor.shape[1:])
+    if not tensor.shape or "..." in tensor.shape:
+        return bool(tensor.shape)
+    return len(tensor.shape) == array.ndim and all(
+        isinstance(wanted, str) or wanted == found
+        for wanted, found in zip(tensor.shape[1:], array.shape[1:], strict=True)
+    )
+
+
+def _dtype_fits(tensor: TensorInfo, array: Any) -> bool:
+    return str(array.dtype) == tensor.dtype or (tensor.dtype == "str" and array.dtype.kind in "US")
+
+
+def _keeps_values(array: Any, dtype: str) -> bool:
+    if dtype == "str" or array.dtype.kind not in "fiub":
+        return False
+    if dtype.startswith("float") and array.dtype.kind == "f":
+        return True
+    return bool((array.astype(dtype) == array).all())
+
+
+def _wanted(tensor: TensorInfo) -> str:
+    sizes = ["samples", *(str(size) for size in tensor.shape[1:])] if tensor.shape else []
+    return f"{tensor.dtype} [{', '.join(sizes)}]"
+
+
+def _names(arrays: Mapping[str, Any]) -> str:
+    described = [f"{key} {array.dtype} {list(array.shape)}" for key, array in arrays.items()]
+    more = f" and {len(described) - 6} more" if len(described) > 6 else ""  # noqa: PLR2004 - a line's worth
+    return (", ".join(described[:6]) or "no arrays") + more
+
+
+def _malformed(path: Path, why: str, fix: str, line: int | None = None) -> InputError:
+    return InputError(
+        "data-malformed",
+        f"{path.name} cannot be read as a data set",
+        where=f"{path}:{line}:1" if line else str(path),
+        why=why or "the file is damaged",
+        fix=fix,
+    )
