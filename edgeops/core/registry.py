@@ -19,10 +19,10 @@ REQUIRED: dict[str, tuple[str, ...]] = {
     "stages": ("info", "Options", "plan", "preflight", "run"),
     "converters": ("name", "api", "precisions", "available", "check", "convert"),
     "engines": ("name", "api", "available", "version", "load"),
-    "devices": ("name", "api", "probe", "push", "pull", "run"),
+    "devices": ("name", "api", "reach", "probe", "push", "pull", "run"),
     "metrics": ("name", "api", "higher_is_better", "score"),
     "datasets": ("name", "api", "read"),
-    "stores": ("name", "api", "put", "get", "exists", "list"),
+    "stores": ("name", "api", "at", "put", "get", "exists", "list"),
 }
 API = 1
 OWN = "edgeops"
@@ -89,6 +89,12 @@ def get(kind: str, name: str) -> Any:
             fix=f"upgrade or remove the package {plugin.distribution}; edgeops plugins lists all",
         )
     return plugin.value
+
+
+def own(kind: str) -> tuple[str, ...]:
+    """Return the names that edgeops itself registers, without importing any plugin."""
+    found = sorted(_found(kind), key=_order)
+    return tuple(entry.name for entry in found if entry.dist and entry.dist.name == OWN)
 
 
 @cache
