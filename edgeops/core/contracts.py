@@ -6,10 +6,11 @@ Arrays are numpy's; nothing here imports it.
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import IO, TYPE_CHECKING, Any, Protocol
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
+    from contextlib import AbstractContextManager
     from pathlib import Path
 
     from edgeops.core.variant import TensorInfo, Variant
@@ -84,6 +85,12 @@ class Device(Protocol):
     name: str
     api: int
 
+    def reach(self, address: str) -> AbstractContextManager[Device]:
+        """Yield the device at what follows ``NAME:`` in edgeops.yaml, with an empty work folder.
+
+        Paths on the device are relative to that folder, which is gone afterwards.
+        """
+
     def probe(self) -> dict[str, Any]:
         """Return what the device is: architecture, cores, memory, system, engines."""
 
@@ -146,8 +153,11 @@ class Store(Protocol):
     name: str
     api: int
 
-    def put(self, path: str, data: bytes) -> None:
-        """Write a file whole."""
+    def at(self, location: str, base: Path) -> Store:
+        """Return the store for a location: ``NAME://...``, or a folder relative to ``base``."""
+
+    def put(self, path: str, data: bytes | IO[bytes]) -> None:
+        """Write a file whole, from bytes or from an open file that is read in pieces."""
 
     def get(self, path: str, start: int = 0, length: int | None = None) -> bytes:
         """Read a range of a file."""
