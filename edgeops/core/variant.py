@@ -123,7 +123,7 @@ def read_variant(folder: Path, *, verify: bool = True) -> Variant:
     """
     path = folder / FILE
     try:
-        document = json.loads(path.read_bytes())
+        data = path.read_bytes()
     except (FileNotFoundError, NotADirectoryError) as error:
         raise InputError(
             "variant-missing",
@@ -131,12 +131,9 @@ def read_variant(folder: Path, *, verify: bool = True) -> Variant:
             where=str(folder),
             fix="make one with: edgeops convert MODEL --to onnxruntime -o DIR",
         ) from error
-    except (ValueError, OSError) as error:
+    except OSError as error:
         raise _malformed(path, str(error)) from error
-    try:
-        variant = _parse(document)
-    except (KeyError, TypeError, ValueError, AttributeError) as error:
-        raise _malformed(path, f"{type(error).__name__}: {error}") from error
+    variant = parse_variant(data, path)
     for entry in variant.files:
         file = inside(folder, entry.path)
         if verify and (not file.is_file() or sha256_file(file) != entry.sha256):
@@ -148,6 +145,17 @@ def read_variant(folder: Path, *, verify: bool = True) -> Variant:
                 fix="convert or unpack the variant again",
             )
     return variant
+
+
+def parse_variant(data: bytes, where: Path | str) -> Variant:
+    """Return the variant that the bytes of a variant.json describe; no file is looked at.
+
+    Raises InputError ``variant-malformed``.
+    """
+    try:
+        return _parse(json.loads(data))
+    except (KeyError, TypeError, ValueError, AttributeError, RecursionError) as error:
+        raise _malformed(where, f"{type(error).__name__}: {error}") from error
 
 
 def _parse(document: dict[str, Any]) -> Variant:
@@ -166,7 +174,7 @@ def _parse(document: dict[str, Any]) -> Variant:
     return Variant(**values)
 
 
-def _malformed(path: Path, why: str) -> InputError:
+def _malformed(path: Path | str, why: str) -> InputError:
     return InputError(
         "variant-malformed",
         f"{path} cannot be read as a variant",
