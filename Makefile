@@ -57,5 +57,5 @@ $(VENV)/.package: pyproject.toml | $(VENV)/bin/python
 $(VENV)/.dev: pyproject.toml scripts/dev_requirements.py $(VENV)/.package
 	@echo "installing the tools for tests into $(VENV)"
 	@$(BIN)/python scripts/dev_requirements.py > $(VENV)/dev.txt
-	@$(BIN)/python -m pip install --quiet --requirement $(VENV)/dev.txt hatchling
+	@$(BIN)/python -m pip install --quiet --requirement $(VENV)/dev.txt
 	@touch $@
