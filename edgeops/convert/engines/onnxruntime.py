@@ -1,0 +1,137 @@
+"""ONNX to the files that ONNX Runtime opens: ``model.onnx``, or ``model.ort`` on request.
+
+ORT format is what reduced builds of the engine read; it is written at the "extended" optimization
+level, the highest whose result does not depend on the processor of the machine that wrote it.
+"""
+
+from __future__ import annotations
+
+from importlib.util import find_spec
+from typing import TYPE_CHECKING, Any
+
+from edgeops.convert.kernels import unsupported
+from edgeops.core.variant import Variant, entries
+from edgeops.errors import Finding, RefusedError
+from edgeops.model.load import graph_inputs, graph_outputs
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+    from pathlib import Path
+
+    from edgeops.core.contracts import ConvertOptions
+
+FORMS = ("onnx", "ort")
+
+
+class OnnxRuntimeConverter:
+    """The entry point ``onnxruntime`` of ``edgeops.converters``."""
+
+    name = "onnxruntime"
+    api = 1
+    precisions = ("fp32", "fp16")
+
+    def available(self) -> Finding | None:
+        """Return None when onnx and onnxruntime can be imported, else how to get them."""
+        gone = [name for name in ("onnx", "onnxruntime") if find_spec(name) is None]
+        if not gone:
+            return None
+        return Finding(
+            "engine-missing",
+            f"converting for onnxruntime needs {' and '.join(gone)}",
+            where="onnxruntime",
+            why="not installed",
+            fix=f"pip install {' '.join(gone)}",
+        )
+
+    def check(
+        self,
+        model: Any,
+        options: ConvertOptions,  # noqa: ARG002 - float16 falls back to float32 kernels where needed
+    ) -> Sequence[Finding]:
+        """Return operators without a CPU kernel, and inputs or outputs that are no tensors."""
+        return [*_no_tensors(model), *unsupported(model)]
+
+    def convert(self, model: Any, out: Path, options: ConvertOptions) -> Variant:
+        """Write the model file into ``out``.
+
+        Raises RefusedError ``fp16-failed`` or ``ort-format-failed`` with what the engine said.
+        """
+        import onnx
+        import onnxruntime
+
+        if options.precision == "fp16":
+            model = _half(model)
+        file = "model.onnx"
+        if options.form == "ort":
+            file = "model.ort"
+            _write_ort(model, out / file)
+        else:
+            onnx.save_model(model, out / file)
+        return Variant(
+            engine=self.name,
+            engine_version=str(onnxruntime.__version__),
+            precision=options.precision,
+            model_file=file,
+            inputs=graph_inputs(model),
+            outputs=graph_outputs(model),
+            source="",
+            files=entries(out),
+        )
+
+
+def _half(model: Any) -> Any:
+    import warnings
+
+    from onnxruntime.transformers import float16
+
+    try:
+        with warnings.catch_warnings():
+            # It warns of every weight below float16's smallest number; the proof judges that.
+            warnings.simplefilter("ignore")
+            return float16.convert_float_to_float16(model, keep_io_types=True)
+    except (RuntimeError, ValueError, KeyError, AttributeError, TypeError) as error:
+        raise RefusedError(
+            "fp16-failed",
+            "the model cannot be turned into float16",
+            where="model",
+            why=f"onnxruntime.transformers.float16: {type(error).__name__}: {error}",
+            fix="use --precision fp32",
+        ) from error
+
+
+def _write_ort(model: Any, path: Path) -> None:
+    import onnxruntime
+
+    options = onnxruntime.SessionOptions()
+    options.log_severity_level = 4
+    level = onnxruntime.GraphOptimizationLevel.ORT_ENABLE_EXTENDED
+    options.graph_optimization_level = level
+    options.optimized_model_filepath = str(path)
+    options.add_session_config_entry("session.save_model_format", "ORT")
+    try:
+        onnxruntime.InferenceSession(
+            model.SerializeToString(), options, providers=["CPUExecutionProvider"]
+        )
+    except Exception as error:  # its exceptions share no base
+        raise RefusedError(
+            "ort-format-failed",
+            "ONNX Runtime cannot write the model in ORT format",
+            where=path.name,
+            why=str(error).strip().splitlines()[0],
+            fix="see what it cannot take with: edgeops check MODEL --to onnxruntime",
+        ) from error
+
+
+def _no_tensors(model: Any) -> list[Finding]:
+    return [
+        Finding(
+            "not-a-tensor",
+            f"{value.name!r} is a {value.dtype}, not a tensor",
+            where=value.name,
+            why="devices exchange arrays by name; there is no array in this one",
+            fix="export with tensors only (skl2onnx: options={'zipmap': False})",
+            details={"node": value.name, "op": "", "alternatives": []},
+        )
+        for value in (*graph_inputs(model), *graph_outputs(model))
+        if value.dtype in ("sequence", "map", "optional", "sparse_tensor", "opaque")
+    ]

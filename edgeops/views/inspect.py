@@ -1,0 +1,49 @@
+"""What ``edgeops inspect`` shows: format, interface, size, operators."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping, Sequence
+
+_HANDLED = {"format", "digest", "bytes", "inputs", "outputs", "ops", "parameters", "macs"}
+_HANDLED |= {"macs_reason", "parameters_reason", "ops_reason", "opset", "opsets", "notes"}
+
+
+def view(result: Mapping[str, Any]) -> Iterator[str]:
+    """Yield the lines of an ``inspect`` result; unknown fields come last, one a line."""
+    yield f"{result['format']}  {result['bytes']:,} bytes  {result['digest']}"
+    for side in ("inputs", "outputs"):
+        yield from _tensors(side, result.get(side) or [])
+    for name in ("parameters", "macs"):
+        if name in result:
+            yield f"{name:<11} {_count(result[name], result.get(f'{name}_reason', ''))}"
+    if result.get("opset"):
+        yield f"{'opset':<11} {result['opset']}"
+    if result.get("ops"):
+        ranked = sorted(result["ops"].items(), key=lambda item: (-item[1], item[0]))
+        yield f"{'operators':<11} {', '.join(f'{name} {count}' for name, count in ranked)}"
+    for key, value in result.items():
+        if key not in _HANDLED and value not in (None, "", [], {}):
+            yield f"{key:<11} {_short(value)}"
+    for note in result.get("notes") or ():
+        yield f"note: {note}"
+
+
+def _tensors(side: str, tensors: Sequence[Mapping[str, Any]]) -> Iterator[str]:
+    for index, tensor in enumerate(tensors):
+        shape = ", ".join(map(str, tensor["shape"]))
+        yield f"{side if not index else '':<11} {tensor['name']}  {tensor['dtype']} [{shape}]"
+
+
+def _count(value: int | None, reason: str) -> str:
+    return f"{value:,}" if value is not None else f"unknown: {reason}"
+
+
+def _short(value: Any) -> str:
+    if isinstance(value, list):
+        return "\n            ".join(_short(item) for item in value)
+    if isinstance(value, dict):
+        return ", ".join(f"{key} {item}" for key, item in value.items() if item not in (None, ""))
+    return str(value)
