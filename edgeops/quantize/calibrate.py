@@ -31,6 +31,7 @@ if TYPE_CHECKING:
     from edgeops.core.contracts import Samples
     from edgeops.core.events import Events
     from edgeops.core.variant import TensorInfo
+    from edgeops.runtime.engines.onnxruntime import OnnxRuntimeSession
 
 Method = Literal["minmax", "entropy", "percentile"]
 METHODS: tuple[Method, ...] = ("minmax", "entropy", "percentile")
@@ -112,15 +113,15 @@ class Calibrator:
                 fix="give at least some tens of samples like those the device will see",
             )
         self._seen = {name: _Seen() for name in self.tensors}
-        session = _session(graph.with_statistics(self.model, self.tensors))
+        session = session_of(graph.with_statistics(self.model, self.tensors))
         self.events.step("calibrate: ranges", total=self.samples.count)
         start = 0
-        for feed, count in self._feeds(1, stop=1):
-            self._note(session.run(None, feed), start)
+        for feed, count in self.feeds(1, stop=1):
+            self._note(list(session.run(feed).values()), start)
             start += count
             self.events.advance(count)
-        for feed, count in self._feeds(self._batch(), start=start):
-            self._note(session.run(None, feed), start)
+        for feed, count in self.feeds(self._batch(), start=start):
+            self._note(list(session.run(feed).values()), start)
             start += count
             self.events.advance(count)
 
@@ -129,8 +130,10 @@ class Calibrator:
             low, high, total, size = (float(value) for value in values[4 * index : 4 * index + 4])
             if not size:
                 continue
-            if math.isnan(low) or math.isnan(high) or (
-                math.isnan(total) and math.isfinite(low) and math.isfinite(high)
+            if (
+                math.isnan(low)
+                or math.isnan(high)
+                or (math.isnan(total) and math.isfinite(low) and math.isfinite(high))
             ):
                 raise _not_a_number(name, start, self.samples.source)
             seen.low, seen.high = min(seen.low, low), max(seen.high, high)
@@ -153,9 +156,9 @@ class Calibrator:
         groups = list(self._groups())
         self.events.step("calibrate: histograms", total=len(groups) * self.samples.count)
         for strides in groups:
-            session = _session(graph.with_thinned(self.model, strides))
-            for feed, count in self._feeds(1):
-                for name, values in zip(strides, session.run(None, feed), strict=True):
+            session = session_of(graph.with_thinned(self.model, strides))
+            for feed, count in self.feeds(1):
+                for name, values in zip(strides, session.run(feed).values(), strict=True):
                     self._histograms[name].add(values)
                 self.events.advance(count)
 
@@ -176,9 +179,10 @@ class Calibrator:
         if group:
             yield group
 
-    def _feeds(
+    def feeds(
         self, limit: int, *, start: int = 0, stop: int | None = None
     ) -> Iterator[tuple[dict[str, Any], int]]:
+        """Yield calls of the model with how many samples each holds, at most ``limit``."""
         from edgeops.runtime.batch import feeds
 
         return feeds(cut(self.samples, start, stop), self.inputs, limit)
@@ -208,16 +212,12 @@ def cut(samples: Samples, start: int, stop: int | None = None) -> Samples:
     )
 
 
-def _session(model: Any) -> Any:
-    import onnxruntime
+def session_of(model: Any, *, optimize: bool = True) -> OnnxRuntimeSession:
+    """Return a session of one thread for a model in memory."""
+    from edgeops.runtime.engines.onnxruntime import OnnxRuntimeSession
 
-    options = onnxruntime.SessionOptions()
-    options.intra_op_num_threads = 1
-    options.inter_op_num_threads = 1
-    options.log_severity_level = 3
-    options.graph_optimization_level = onnxruntime.GraphOptimizationLevel.ORT_ENABLE_ALL
-    return onnxruntime.InferenceSession(
-        model.SerializeToString(), options, providers=["CPUExecutionProvider"]
+    return OnnxRuntimeSession(
+        model.SerializeToString(), 1, optimize=optimize, where="the model to be quantized"
     )
 
 

@@ -99,8 +99,10 @@ def with_statistics(model: Any, tensors: Sequence[str]) -> Any:
             ("Size", TensorProto.INT64),
         ):
             name = f"{PREFIX}{operator}:{tensor}"
-            options = {} if operator == "Size" else {"keepdims": 0}
-            nodes.append(helper.make_node(operator, [tensor], [name], **options))
+            node = helper.make_node(operator, [tensor], [name])
+            if operator != "Size":
+                node.attribute.append(helper.make_attribute("keepdims", 0))
+            nodes.append(node)
             outputs.append(helper.make_tensor_value_info(name, kind, []))
     result: onnx.ModelProto = part(model, tensors)
     result.graph.node.extend(nodes)

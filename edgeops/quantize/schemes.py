@@ -12,7 +12,6 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal
 
 from edgeops.errors import RefusedError
-from edgeops.quantize import graph
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterator, Sequence
@@ -98,9 +97,9 @@ def dynamic_int8(
         quantizer = ONNXQuantizer(
             _inferred(model),
             per_channel,
-            False,  # noqa: FBT003 - reduce_range; the signature is ONNX Runtime's
+            False,
             QuantizationMode.IntegerOps,
-            False,  # noqa: FBT003 - static
+            False,
             QuantType.QInt8,
             QuantType.QUInt8,
             None,
@@ -178,7 +177,7 @@ def _qdq(
     quantizer = QDQQuantizer(
         _inferred(model),
         per_channel,
-        False,  # noqa: FBT003 - reduce_range; the signature is ONNX Runtime's
+        False,
         QuantType.QInt8,
         QuantType.QUInt8,
         TensorsData(CalibrationMethod.MinMax, bounds),
@@ -229,9 +228,7 @@ def _half_tensors(model: Any) -> set[str]:
     half_type = onnx.TensorProto.FLOAT16
     named = {t.name for t in model.graph.initializer if t.data_type == half_type}
     named |= {
-        info.name
-        for info in model.graph.value_info
-        if info.type.tensor_type.elem_type == half_type
+        info.name for info in model.graph.value_info if info.type.tensor_type.elem_type == half_type
     }
     for node in model.graph.node:
         to = next((a.i for a in node.attribute if a.name == "to"), None)

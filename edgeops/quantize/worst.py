@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from edgeops.quantize import graph
+from edgeops.quantize.calibrate import session_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
@@ -37,21 +38,13 @@ def rank(
     ``model`` is the float onnx.ModelProto, ``quantized`` the QDQ one made of it, ``changed`` the
     names of its quantized nodes, ``feeds`` some calls of the model.
     """
-    import onnxruntime
-
     joined, measured = _side_by_side(model, quantized, set(changed))
-    options = onnxruntime.SessionOptions()
-    options.intra_op_num_threads = 1
-    options.log_severity_level = 3
     # Fusing would merge the pairs of quantize and dequantize that are to be measured.
-    options.graph_optimization_level = onnxruntime.GraphOptimizationLevel.ORT_DISABLE_ALL
-    session = onnxruntime.InferenceSession(
-        joined.SerializeToString(), options, providers=["CPUExecutionProvider"]
-    )
+    session = session_of(joined, optimize=False)
     noise = [0.0] * len(measured)
     signal = [0.0] * len(measured)
     for feed in feeds:
-        values = session.run(None, feed)
+        values = list(session.run(feed).values())
         for index in range(len(measured)):
             noise[index] += float(values[2 * index])
             signal[index] += float(values[2 * index + 1])

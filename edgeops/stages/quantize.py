@@ -1,0 +1,179 @@
+"""The quantize stage and the verb of the same name: a smaller variant within an accuracy budget.
+
+How a variant is judged, with a metric or without one: ``edgeops.stages.quantize_judge``.
+"""
+
+from __future__ import annotations
+
+import shutil
+from typing import TYPE_CHECKING, Any
+
+from edgeops.core.files import folder_atomic
+from edgeops.core.project import converted, quantized
+from edgeops.core.stage import Out, StageContext, StageInfo, StagePlan, StageResult
+from edgeops.errors import EdgeopsError, Finding
+from edgeops.stages.quantize_variant import (
+    ENGINES,
+    QuantizeOptions,
+    no_calibration,
+    no_engine,
+    quantize_variant,
+    scheme_of,
+)
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+    from pathlib import Path
+
+    from edgeops.core.project import Project, Target
+
+_JUDGED_BY = ("metric", "output")
+
+
+class Quantize:
+    """Makes the int8 or fp16 variant of a target from its converted one."""
+
+    info = StageInfo("quantize", "Make a smaller variant within an accuracy budget.")
+    Options = QuantizeOptions
+
+    def plan(
+        self,
+        project: Project,
+        target: Target | None,
+        options: QuantizeOptions,  # noqa: ARG002 - the plan is the same for all of them
+    ) -> StagePlan:
+        """Return the converted variant and the data sets as deps, the quantized variant as out."""
+        target = _given(target)
+        sets = (project.data.calibration, project.data.evaluation)
+        deps = [converted(target.name), *(path for path in sets if path and ":" not in path)]
+        return StagePlan(
+            deps=tuple(dict.fromkeys(deps)),
+            outs=(Out(quantized(target.name)),),
+            params=tuple(_params(project, target)),
+        )
+
+    def preflight(
+        self, root: Path, project: Project, target: Target | None, options: QuantizeOptions
+    ) -> Sequence[Finding]:
+        """Return what is missing or does not fit: data sets, a scheme or engine that cannot be."""
+        target = _given(target)
+        if target.precision == "fp32":
+            return []
+        findings = []
+        if target.engine not in ENGINES:
+            findings.append(no_engine(target.engine, target.precision))
+        if scheme_of(options.scheme, target.precision) == "static" and not project.data.calibration:
+            findings.append(no_calibration())
+        if _metric_of(project)[0] and not project.data.evaluation:
+            findings.append(
+                Finding(
+                    "evaluation-missing",
+                    "there is no evaluation data to hold max_drop against",
+                    where="data.evaluation",
+                    why="the accuracy of a quantized model has to be measured on labelled data",
+                    fix="state data: {evaluation: FILE.npz} in edgeops.yaml",
+                )
+            )
+        return findings + _misfits(root, project)
+
+    def run(self, context: StageContext, options: QuantizeOptions) -> StageResult:
+        """Make the variant, or pass an fp32 one through.
+
+        Raises what ``quantize_variant`` does.
+        """
+        target = _given(context.target)
+        source, out = context.path(converted(target.name)), context.path(quantized(target.name))
+        if target.precision == "fp32":
+            _pass_through(source, out)
+            return StageResult(notes=("fp32 target: passed through unchanged",))
+        metric, output = _metric_of(context.project)
+        result = quantize_variant(
+            source,
+            out,
+            root=context.root,
+            precision=target.precision,
+            options=options,
+            data=context.project.data,
+            metric=metric,
+            output=output,
+            events=context.events,
+        )
+        return StageResult(figures=_figures(result), notes=tuple(result["notes"]))
+
+
+def _pass_through(source: Path, out: Path) -> None:
+    """Copy a variant file by file, so that its digests stay what they are."""
+    with folder_atomic(out) as folder:
+        shutil.copytree(source, folder, dirs_exist_ok=True, copy_function=shutil.copyfile)
+
+
+def _figures(result: Mapping[str, Any]) -> dict[str, float]:
+    figures = {"model_mb": result["bytes_after"] / 1e6, "tries": float(len(result["tried"]))}
+    if result["metric"]:
+        name = result["metric"]["name"]
+        figures |= {name: result["metric"]["after"], f"{name}_drop": result["metric"]["drop"]}
+    if result["agreement"] is not None:
+        figures["agreement"] = result["agreement"]
+    return figures
+
+
+def _metric_of(project: Project) -> tuple[str, str]:
+    """Return the metric that validate judges by and the output it looks at, empty where unstated."""
+    spec = project.stage_using("validate")
+    options = spec.options if spec else None
+    return getattr(options, "metric", "") or "", getattr(options, "output", "") or ""
+
+
+def _params(project: Project, target: Target) -> list[str]:
+    """Return the keys of edgeops.yaml that decide what quantize makes.
+
+    A key that only some targets state cannot stand in a plan that is the same for all; then the
+    whole target is what it depends on.
+    """
+    keys = ("engine", "precision")
+    stating = [
+        [f"targets.{name}.{key}" in project.given for name in project.targets] for key in keys
+    ]
+    if all(all(row) or not any(row) for row in stating):
+        own = [f"targets.{target.name}.{key}" for key in keys]
+    else:
+        own = [f"targets.{target.name}"]
+    spec, judge = project.stage_using("quantize"), project.stage_using("validate")
+    shared = [f"stages.{spec.name}.{key}" for key in spec.given] if spec else []
+    if judge:
+        shared += [f"stages.{judge.name}.{key}" for key in judge.given if key in _JUDGED_BY]
+    data = ["data.calibration", "data.evaluation"]
+    return [key for key in (*shared, *data, *own) if key in project.given]
+
+
+def _misfits(root: Path, project: Project) -> list[Finding]:
+    """Return what of the data does not fit the model, when no stage makes either anew."""
+    from edgeops.model.load import load_model
+    from edgeops.project.datasets import check_fit, load_samples
+
+    metric = bool(_metric_of(project)[0])
+    stated = ((project.data.calibration, False), (project.data.evaluation, metric))
+    sets = [(path, labels) for path, labels in stated if path and (root / path).is_file()]
+    made = [out for spec in project.stages.values() for out in getattr(spec.options, "outs", ())]
+    names = [project.model, *(path for path, _ in sets)]
+    if any(name == out or name.startswith(f"{out}/") for name in names for out in made):
+        return []
+    if not (root / project.model).is_file():
+        return []
+    try:
+        inputs = load_model(root / project.model).inputs
+        findings = []
+        for path, labels in sets:
+            findings += check_fit(load_samples(path, root), inputs, labels=labels)
+    except EdgeopsError as error:
+        return list(error.findings) or [
+            Finding(error.code, error.what, error.where, error.why, error.fix)
+        ]
+    return findings
+
+
+def _given(target: Target | None) -> Target:
+    if target is None:
+        message = "quantize runs once a target"
+        raise ValueError(message)
+    return target

@@ -1,0 +1,108 @@
+"""``edgeops quantize``: a model file or a variant in, a quantized variant out."""
+
+from __future__ import annotations
+
+import tempfile
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from edgeops.core.project import Data
+from edgeops.core.variant import FILE
+from edgeops.errors import InputError, RefusedError, UsageProblem
+from edgeops.stages.quantize_variant import ENGINES, QuantizeOptions, no_engine, quantize_variant
+
+if TYPE_CHECKING:
+    from edgeops.core.events import Events
+
+
+@dataclass(frozen=True)
+class Request:
+    """What ``edgeops quantize`` was asked; paths and data sets are relative to ``root``."""
+
+    root: Path
+    model: Path
+    engine: str
+    calibration: str | None
+    evaluation: str | None
+    metric: str | None
+    output: str
+    precision: str
+    out: Path | None
+    options: QuantizeOptions
+
+
+def quantize_verb(request: Request, *, events: Events) -> dict[str, Any]:
+    """Quantize a model file or a variant's folder; returns the fields of INTERFACE.md.
+
+    Raises UsageProblem ``metric-missing``, ``evaluation-missing`` or ``scheme-misfit``, RefusedError
+    ``engine-no-int8``, what ``convert_model`` raises for a model file, and what
+    ``quantize_variant`` raises. The folder ``out`` is left as it was then.
+    """
+    from edgeops.convert.make import convert_model
+
+    _check_usage(request)
+    root, model = request.root, request.root / request.model
+    named = request.out or Path(f"{model.stem}-{request.engine}-{request.precision}")
+    out = root / named
+    _refuse_foreign_folder(out)
+    with tempfile.TemporaryDirectory(prefix="edgeops-quantize-") as scratch:
+        source = model
+        if not model.is_dir():
+            source = Path(scratch) / "float"
+            convert_model(
+                model,
+                request.engine,
+                source,
+                data=request.calibration or request.evaluation,
+                root=root,
+                events=events,
+            )
+        return quantize_variant(
+            source,
+            out,
+            root=root,
+            precision=request.precision,
+            options=request.options,
+            data=Data(request.calibration, request.evaluation),
+            metric=request.metric or "",
+            output=request.output,
+            events=events,
+        )
+
+
+def _check_usage(request: Request) -> None:
+    if request.metric and not request.evaluation:
+        raise UsageProblem(
+            "evaluation-missing",
+            "a metric needs labelled data",
+            where="--metric",
+            why=f"{request.metric} is measured on evaluation data",
+            fix="add --evaluation DATA",
+        )
+    if request.evaluation and not request.metric:
+        raise UsageProblem(
+            "metric-missing",
+            "evaluation data needs a metric",
+            where="--evaluation",
+            why="how good the answers are can be measured in several ways",
+            fix="add --metric accuracy, or another one of: edgeops plugins",
+        )
+    if request.engine not in ENGINES:
+        refused = no_engine(request.engine, request.precision)
+        raise RefusedError(
+            refused.code, refused.what, where=refused.where, why=refused.why, fix=refused.fix
+        )
+
+
+def _refuse_foreign_folder(out: Path) -> None:
+    """Refuse to replace a folder that is no variant: it may hold somebody's work."""
+    if not out.exists() or (out.is_dir() and not any(out.iterdir())) or (out / FILE).is_file():
+        return
+    raise InputError(
+        "out-occupied",
+        f"{out.name} is there already and is no variant",
+        where=str(out),
+        why=f"quantize replaces the whole folder, and this one has no {FILE}",
+        fix="name another folder with -o, or remove this one yourself",
+    )
