@@ -102,7 +102,8 @@ def judge(name: str, bound: str, figure: Figure) -> Verdict:
     """Return the verdict of one gate on one figure."""
     limit = parse_bound(bound)
     word, why = _decide(limit, figure)
-    return Verdict(name, str(limit), figure.value, figure.interval, word, why)
+    how = figure.method or figure.absent
+    return Verdict(name, str(limit), figure.value, figure.interval, word, why, how)
 
 
 def _decide(limit: Bound, figure: Figure) -> tuple[VerdictWord, str]:

@@ -1,0 +1,150 @@
+"""From what was measured to figures with their method, and to notes for a person."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from edgeops.core.gates import Figure
+from edgeops.errors import InputError
+from edgeops.validate.accuracy import agreement, drop, evaluate
+from edgeops.validate.latency import latency_figures, quantile_curve, ratio_figure, spread_figure
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+    from edgeops.core.contracts import Metric
+    from edgeops.validate.measured import Measured
+
+LATENCY = ("latency_p50_ms", "latency_p90_ms", "latency_p99_ms", "latency_mean_ms")
+RATIO = "latency_vs_fp32"
+AGREEMENT = "agreement"
+_MEGA = 1_000_000
+
+
+def names(metric: str, *, source: bool = True, fp32: bool = True) -> tuple[str, ...]:
+    """Return the names of all figures that validate may measure.
+
+    ``source`` says whether there is a source model to compare with, ``fp32`` whether there is an
+    fp32 form on the same engine.
+    """
+    compared = (f"{metric}_drop", AGREEMENT) if source else ()
+    paired = (RATIO,) if fp32 else ()
+    return (
+        metric,
+        *compared,
+        *LATENCY,
+        *paired,
+        "load_ms",
+        "first_call_ms",
+        "peak_rss_mb",
+        "model_mb",
+    )
+
+
+def accuracy_figures(
+    measured: Measured,
+    source: Mapping[str, Any] | None,
+    labels: Any,
+    metric: Metric,
+    output: str,
+) -> dict[str, Figure]:
+    """Return the metric, its drop against the source model's outputs, and how often both agree."""
+    figures = {metric.name: evaluate(measured.outputs, labels, metric, output=output)}
+    if source is None:
+        return figures
+    figures[f"{metric.name}_drop"] = drop(source, measured.outputs, labels, metric, output=output)
+    try:
+        figures[AGREEMENT] = agreement(source, measured.outputs, output=output)
+    except InputError as error:
+        figures[AGREEMENT] = Figure(None, absent=f"the outputs name no classes: {error.why}")
+    return figures
+
+
+def cost_figures(measured: Measured, bytes_: int) -> dict[str, Figure]:
+    """Return latency, load time, first call, peak memory and size."""
+    answers = measured.answers
+    memory = (
+        "peak of resident memory of a process with Python, numpy, the engine and the model, "
+        f"from load to last call ({answers[0]['peak_rss_source']}); MB = 10^6 bytes"
+    )
+    return {
+        **latency_figures([answer["latency_ns"] for answer in answers]),
+        "load_ms": spread_figure(
+            [answer["load_ms"] for answer in answers],
+            "ms",
+            "loading the variant, the engine's library already imported",
+        ),
+        "first_call_ms": spread_figure(
+            [answer["first_call_ms"] for answer in answers], "ms", "the first call after loading"
+        ),
+        "peak_rss_mb": spread_figure(
+            [answer["peak_rss_bytes"] / _MEGA for answer in answers], "MB", memory
+        ),
+        "model_mb": Figure(
+            bytes_ / _MEGA, unit="MB", method="the engine's own files; MB = 10^6 bytes", samples=1
+        ),
+    }
+
+
+def paired_figure(trials: Sequence[Mapping[str, Any]]) -> Figure:
+    """Return the ratio of the variant's time to that of its fp32 form."""
+    pairs = sum(trial["pairs"] for trial in trials)
+    return ratio_figure([trial["ratio"] for trial in trials], pairs)
+
+
+def same_bytes() -> Figure:
+    """Return the ratio of a variant that is its fp32 form: 1 by definition, nothing was timed."""
+    return Figure(1.0, method="the variant is its fp32 form, byte for byte: nothing to compare")
+
+
+def notes(measured: Measured, figures: Mapping[str, Figure]) -> tuple[str, ...]:
+    """Return what a person should know about the figures."""
+    found = []
+    ratio = figures.get(RATIO)
+    if ratio and ratio.value is not None and ratio.interval:
+        low, high = ratio.interval
+        between = f"{ratio.value:.2f} times its time, 95 % between {low:.2f} and {high:.2f}"
+        if low > 1:
+            found.append(f"slower than its fp32 form on this device: {between}")
+        elif high < 1:
+            found.append(f"faster than its fp32 form on this device: {between}")
+        else:
+            found.append(
+                f"neither faster nor slower than its fp32 form, as far as shown: {between}"
+            )
+    restless = [answer for answer in measured.answers if not answer["warm_up"]["stationary"]]
+    if restless:
+        found.append(
+            f"in {len(restless)} of {len(measured.answers)} processes the times did not settle "
+            "within the warm-up: the machine is busy or the budget short"
+        )
+    return tuple(found)
+
+
+def details(measured: Measured, trials: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
+    """Return what is kept beside the figures, to look at when they surprise."""
+    return {
+        "processes": [
+            {
+                "calls": len(answer["latency_ns"]),
+                "warm_up": answer["warm_up"],
+                "import_ms": answer["import_ms"],
+                "cpu_ms_per_call": answer["cpu_ms_per_call"],
+                "interruptions": answer["interruptions"],
+            }
+            for answer in measured.answers
+        ],
+        "paired": [dict(trial) for trial in trials],
+    }
+
+
+def latency_csv(measured: Measured) -> bytes:
+    """Return the quantile curve as a table of ``percentile`` and ``latency_ms``."""
+    curve = quantile_curve([answer["latency_ns"] for answer in measured.answers])
+    rows = [f"{percentile:g},{value:.6g}" for percentile, value in curve]
+    return ("percentile,latency_ms\n" + "\n".join(rows) + "\n").encode()
+
+
+def flat(figures: Mapping[str, Figure]) -> dict[str, float]:
+    """Return the figures that have a value, by name, as dvc metrics and reports read them."""
+    return {name: figure.value for name, figure in figures.items() if figure.value is not None}
