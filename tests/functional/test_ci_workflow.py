@@ -178,7 +178,11 @@ def packed_keys(root):
 
     buffer = io.BytesIO()
     with tarfile.open(fileobj=buffer, mode="w:gz") as archive:
-        archive.add(root / ".edgeops/keys", "keys")
+        archive.add(
+            root / ".edgeops/keys",
+            "keys",
+            filter=lambda item: None if item.name.endswith("root.pem") else item,
+        )
     return base64.b64encode(buffer.getvalue()).decode()
 
 
