@@ -123,7 +123,8 @@ class Validate:
 
     def run(self, context: StageContext, options: ValidateOptions) -> StageResult:
         """Measure the target's variant; the report's folder is written whole or left as it was."""
-        from edgeops.validate.figures import flat, latency_csv
+        from edgeops.core.verdicts import flat
+        from edgeops.validate.figures import latency_csv
 
         target = _given(context.target)
         job = _project_job(context, target, options)
@@ -155,9 +156,9 @@ def validate_variant(
     on ``<metric>_drop``, ``agreement`` and (a folder) ``latency_vs_fp32``. Raises GateFailed or
     GateInconclusive with the result, InputError ``gate-unknown``, UsageProblem ``gate-option``.
     """
+    from edgeops.core.verdicts import enforce, summary
     from edgeops.validate.figures import names
     from edgeops.validate.metrics import figure_name
-    from edgeops.validate.verdicts import enforce, summary
 
     bounds = _parsed(gates)
     folder = root / source if source and (root / source).is_dir() else None
@@ -191,7 +192,7 @@ def validate_variant(
 
 
 def _project_job(context: StageContext, target: Target, options: ValidateOptions) -> Job:
-    from edgeops.validate.verdicts import gates_of
+    from edgeops.core.verdicts import gates_of
 
     project, root = context.project, context.root
     folder = context.path(final_variant(project, target.name))
@@ -283,7 +284,7 @@ def _paired(
 def _evidence(
     job: Job, measured: Measured, figures: dict[str, Figure], about: dict[str, Any]
 ) -> Evidence:
-    from edgeops.validate.verdicts import verdicts
+    from edgeops.core.verdicts import verdicts
 
     data = {
         "source": job.samples.source,

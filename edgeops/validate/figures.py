@@ -143,8 +143,3 @@ def latency_csv(measured: Measured) -> bytes:
     curve = quantile_curve([answer["latency_ns"] for answer in measured.answers])
     rows = [f"{percentile:g},{value:.6g}" for percentile, value in curve]
     return ("percentile,latency_ms\n" + "\n".join(rows) + "\n").encode()
-
-
-def flat(figures: Mapping[str, Figure]) -> dict[str, float]:
-    """Return the figures that have a value, by name, as dvc metrics and reports read them."""
-    return {name: figure.value for name, figure in figures.items() if figure.value is not None}

@@ -8,7 +8,6 @@ from edgeops.core.evidence import Evidence, read_evidence
 from edgeops.core.gates import Figure, Verdict, judge, overall
 from edgeops.core.project import evidence_file
 from edgeops.errors import GateFailed, GateInconclusive
-from edgeops.validate.figures import flat
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -121,6 +120,11 @@ def _why(gates: Sequence[Mapping[str, Any]]) -> str:
 
 def _where(gates: Sequence[Mapping[str, Any]]) -> str:
     return ", ".join(dict.fromkeys(gate["target"] for gate in gates if gate.get("target")))
+
+
+def flat(figures: Mapping[str, Figure]) -> dict[str, float]:
+    """Return the figures that have a value, by name, as dvc metrics and reports read them."""
+    return {name: figure.value for name, figure in figures.items() if figure.value is not None}
 
 
 def named(value: float | None) -> str:
