@@ -40,7 +40,7 @@ def render(steps: Sequence[Step], existing: str | None = None) -> str:
     existing = existing or ""
     document = parse(existing, FILE)
     if document.findings:
-        raise _unusable(document.findings[0].where, document.findings[0].why)
+        raise unusable(document.findings[0].where, document.findings[0].why)
     stages = _stages(document)
     groups: dict[str, list[Step]] = {}
     for step in steps:
@@ -190,7 +190,7 @@ def _spans(existing: str, lines: list[str]) -> tuple[list[_Lines], int, int]:
         return [], _INDENT, line + 1
     starts = [name.start_mark for name, _ in node.value]
     if node.flow_style or len({mark.line for mark in starts} | {line}) <= len(starts):
-        raise _unusable(f"{FILE}:{line + 1}:1", "its stages stand in one line, in braces")
+        raise unusable(f"{FILE}:{line + 1}:1", "its stages stand in one line, in braces")
     spans = [
         _Lines(name.value, name.start_mark.line, max(_last(value), name.start_mark.line) + 1)
         for name, value in node.value
@@ -219,10 +219,10 @@ def _same(stage: Any, text: str) -> bool:
 def _stages(document: Document) -> dict[str, Any]:
     value = {} if document.value is None else document.value
     if not isinstance(value, dict):
-        raise _unusable(f"{FILE}:1:1", "it is no mapping")
+        raise unusable(f"{FILE}:1:1", "it is no mapping")
     stages = value.get("stages")
     if stages is not None and not isinstance(stages, dict):
-        raise _unusable(document.where(("stages",)), "stages is no mapping")
+        raise unusable(document.where(("stages",)), "stages is no mapping")
     return stages or {}
 
 
@@ -236,7 +236,8 @@ def _taken(document: Document, name: str) -> Finding:
     )
 
 
-def _unusable(where: str, why: str) -> InputError:
+def unusable(where: str, why: str) -> InputError:
+    """Return the error of a dvc.yaml that cannot be read, or not edited line by line."""
     return InputError(
         "dvc-yaml-bad",
         f"{FILE} cannot be read or edited",

@@ -1,0 +1,122 @@
+"""Why a run failed: the error that the stage itself told, or what can be made of DVC's words."""
+
+from __future__ import annotations
+
+import re
+from typing import TYPE_CHECKING, Any
+
+from edgeops.errors import (
+    EdgeopsError,
+    ExitCode,
+    Finding,
+    GateFailed,
+    GateInconclusive,
+    InputError,
+    Interrupted,
+    MissingError,
+    RefusedError,
+    StageFailed,
+    TransportError,
+    TrustError,
+    UsageProblem,
+)
+from edgeops.pipeline.dvc import is_busy
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+    from edgeops.pipeline.dvc import Repro
+    from edgeops.pipeline.plan import Step
+    from edgeops.pipeline.watch import Watch
+
+_KINDS: dict[int, type[EdgeopsError]] = {
+    kind.exit_code: kind
+    for kind in (
+        UsageProblem,
+        InputError,
+        MissingError,
+        RefusedError,
+        StageFailed,
+        GateFailed,
+        GateInconclusive,
+        TrustError,
+        TransportError,
+        Interrupted,
+    )
+}
+_STATUS = re.compile(r"failed to run: .*, exited with (-?\d+)$", re.DOTALL)
+_FIELDS = ("code", "what", "where", "why", "fix")
+_SHELL_SIGNAL = 128
+
+
+def failure(
+    steps: Sequence[Step], watch: Watch, repro: Repro, result: Mapping[str, Any]
+) -> EdgeopsError:
+    """Return the error of a failed ``dvc repro``, with the result so far."""
+    told = watch.errors.get(watch.failed)
+    if told:
+        return from_json(told, result)
+    tail = "\n".join(watch.tails.get(watch.failed, ()))
+    if match := _STATUS.search(watch.reason):
+        return _command_failed(steps, watch.failed, int(match[1]), tail, result)
+    said = "\n".join(line for line in repro.tail if line.strip())
+    if is_busy(repro.tail):
+        return TransportError(
+            "dvc-busy",
+            "another run is working on this project",
+            where=watch.failed,
+            why=said,
+            fix="wait until it is over, then run again",
+            result=result,
+        )
+    return StageFailed(
+        "dvc-failed",
+        f"DVC could not bring {watch.failed or 'the pipeline'} up to date",
+        where=watch.failed,
+        why=watch.reason or said or "it said nothing",
+        fix="mend what it says; dvc status and dvc repro tell more",
+        result=result,
+    )
+
+
+def from_json(told: Mapping[str, Any], result: Mapping[str, Any]) -> EdgeopsError:
+    """Return the error that a stage's process sent as an event, its class by the exit code."""
+    kind = _KINDS.get(told["exit"], EdgeopsError)
+    about = {name: told["error"][name] for name in _FIELDS}
+    findings = [_finding(item) for item in told.get("findings", ())]
+    known = ("kind", "stage", "target", "exit", "error", "findings")
+    own = {key: value for key, value in told.items() if key not in known}
+    return kind(
+        about.pop("code"), about.pop("what"), **about, findings=findings, result={**own, **result}
+    )
+
+
+def _finding(item: Mapping[str, Any]) -> Finding:
+    details = {key: value for key, value in item.items() if key not in _FIELDS}
+    return Finding(**{name: item[name] for name in _FIELDS}, details=details)
+
+
+def _command_failed(
+    steps: Sequence[Step], address: str, status: int, tail: str, result: Mapping[str, Any]
+) -> EdgeopsError:
+    step = next((one for one in steps if one.address == address), None)
+    if status == ExitCode.BUG and step is not None and step.plan.command is None:
+        return EdgeopsError(
+            "bug",
+            f"the stage {address} met an error it does not know",
+            where=address,
+            why=tail,
+            fix=f"run it alone and report what it prints: edgeops --debug stage {address}",
+            result=result,
+        )
+    number = -status if status < 0 else status - _SHELL_SIGNAL
+    by_signal = status < 0 or _SHELL_SIGNAL < status < 2 * _SHELL_SIGNAL
+    how = f"it was ended by signal {number}" if by_signal else f"it ended with status {status}"
+    return StageFailed(
+        "stage-failed",
+        f"the command of stage {address!r} failed",
+        where=(step.plan.command if step else None) or address,
+        why=f"{how}; its last lines were:\n{tail}" if tail else f"{how} and printed nothing",
+        fix="mend the command or what it reads, then run again: finished stages are kept",
+        result=result,
+    )

@@ -1,0 +1,100 @@
+"""What can be known to go wrong before the first slow step: all of it, at once."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any
+
+from edgeops.core import registry
+from edgeops.core.project import FILE
+from edgeops.errors import EdgeopsError, Finding, InputError, MissingError, RefusedError
+from edgeops.pipeline.plan import overlap
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+    from pathlib import Path
+
+    from edgeops.pipeline.plan import Step
+    from edgeops.project.load import Loaded
+
+_CLASSES: dict[int, type[EdgeopsError]] = {
+    kind.exit_code: kind for kind in (InputError, MissingError, RefusedError)
+}
+
+
+def preflight(
+    root: Path,
+    loaded: Loaded,
+    chosen: Sequence[Step],
+    every: Sequence[Step],
+    by_hand: Mapping[str, Any],
+) -> list[Finding]:
+    """Return every finding on the ``chosen`` steps; ``every`` step and stage by hand may make files.
+
+    Calls each stage's own preflight; a finding without a place gets that of its stage.
+    """
+    made = [path for step in every for path in step.writes] + _outs(by_hand)
+    found: dict[tuple[str, str, str], Finding] = {}
+    for step in chosen:
+        spec = loaded.project.stages[step.stage]
+        target = loaded.project.targets[step.target] if step.target else None
+        stage = registry.get("stages", spec.uses)
+        findings = [*_missing(root, step, made)]
+        findings += stage.preflight(root, loaded.project, target, spec.options)
+        for finding in findings:
+            placed = replace(finding, where=finding.where or loaded.where("stages", step.stage))
+            found.setdefault((placed.code, placed.where, placed.what), placed)
+    return list(found.values())
+
+
+def refusal(findings: Sequence[Finding]) -> EdgeopsError:
+    """Return one error with all findings; its exit code is theirs where they agree, else 3."""
+    from edgeops.pipeline.explain import texts
+
+    known = texts()
+    exits = {known.get(finding.code, {}).get("exit", 3) for finding in findings}
+    kind = _CLASSES.get(exits.pop(), InputError) if len(exits) == 1 else InputError
+    first = findings[0]
+    more = f" (and {len(findings) - 1} more)" if len(findings) > 1 else ""
+    return kind(
+        first.code,
+        first.what + more,
+        where=first.where,
+        why=first.why,
+        fix=first.fix,
+        findings=findings,
+    )
+
+
+def _missing(root: Path, step: Step, made: Sequence[str]) -> list[Finding]:
+    return [
+        Finding(
+            "dep-missing",
+            f"{step.stage} reads {dep}, which is not there",
+            why=f"no stage makes it either, by its outs in {FILE}",
+            fix="put it there, mend its name, or name the stage that makes it in that stage's outs",
+        )
+        for dep in step.plan.deps
+        if not any(overlap(dep, path) for path in made)
+        and not (root / dep).exists()
+        and not _tracked(root, dep)
+    ]
+
+
+def _tracked(root: Path, path: str) -> bool:
+    """Return whether ``dvc add`` tracks the path or a folder above it: DVC then says more itself."""
+    parts = path.split("/")
+    above = ["/".join(parts[:count]) for count in range(1, len(parts) + 1)]
+    return any((root / f"{one}.dvc").is_file() for one in above)
+
+
+def _outs(by_hand: Mapping[str, Any]) -> list[str]:
+    """Return what the stages of a person's write, where that is told by plain paths."""
+    found = []
+    for stage in by_hand.values():
+        inner = stage.get("do", stage) if isinstance(stage, dict) else {}
+        for key in ("outs", "metrics", "plots"):
+            for out in inner.get(key) or []:
+                path = next(iter(out)) if isinstance(out, dict) else out
+                found.append(str(path).partition("${")[0] or ".")
+    return found
