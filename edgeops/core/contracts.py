@@ -6,7 +6,7 @@ Arrays are numpy's; nothing here imports it.
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import IO, TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
@@ -156,8 +156,8 @@ class Store(Protocol):
     def at(self, location: str, base: Path) -> Store:
         """Return the store for a location: ``NAME://...``, or a folder relative to ``base``."""
 
-    def put(self, path: str, data: bytes | IO[bytes]) -> None:
-        """Write a file whole, from bytes or from an open file that is read in pieces."""
+    def put(self, path: str, data: bytes | Iterator[bytes]) -> None:
+        """Write a file whole, from bytes or from pieces; when the pieces raise, nothing changes."""
 
     def get(self, path: str, start: int = 0, length: int | None = None) -> bytes:
         """Read a range of a file."""

@@ -1,0 +1,48 @@
+"""``edgeops pack``."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import typer
+
+from edgeops import console
+from edgeops.commands.options import JsonFlag
+
+
+def pack(  # noqa: PLR0917 - options of verbs are many by nature
+    ctx: typer.Context,
+    variants: Annotated[
+        list[str] | None,
+        typer.Argument(
+            metavar="[VARIANT]...", help="Variant folders, or NAME=FOLDER; none: the project."
+        ),
+    ] = None,
+    name: Annotated[str | None, typer.Option(help="The project's name.")] = None,
+    version: Annotated[str | None, typer.Option(help="The release's version.")] = None,
+    out: Annotated[
+        str | None, typer.Option("-o", "--out", metavar="FILE", help="NAME-VERSION.edgeops.")
+    ] = None,
+    evidence: Annotated[
+        list[str] | None,
+        typer.Option(metavar="FILE", help="An evidence.json of a variant; repeatable."),
+    ] = None,
+    include: Annotated[
+        list[str] | None,
+        typer.Option(
+            metavar="FILE", help="A file that goes along, such as labels.txt; repeatable."
+        ),
+    ] = None,
+    key: Annotated[
+        str | None, typer.Option(metavar="DIR", help="The keys folder that signs the bundle.")
+    ] = None,
+    as_json: JsonFlag = False,
+) -> None:
+    """Pack variants and their evidence into one bundle."""
+    from edgeops.stages.pack import PackRequest, pack_verb
+    from edgeops.views.pack import view
+
+    request = PackRequest(
+        console.root(ctx), variants or [], name, version, out, evidence or [], include or [], key
+    )
+    console.present(lambda events: pack_verb(request, events=events), view, as_json=as_json)

@@ -1,0 +1,37 @@
+"""``edgeops publish``."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import typer
+
+from edgeops import console
+from edgeops.commands.options import JsonFlag
+
+
+def publish(
+    ctx: typer.Context,
+    bundle: Annotated[str, typer.Argument(metavar="BUNDLE", help="The .edgeops file.")],
+    to: Annotated[
+        str, typer.Option(metavar="REPO", help="The repository: a folder, or KIND://...")
+    ],
+    channel: Annotated[str, typer.Option(help="The channel that is moved to the release.")],
+    key: Annotated[
+        str, typer.Option(metavar="DIR", help="The keys folder that signs the repository.")
+    ] = ".edgeops/keys",
+    accept: Annotated[
+        str | None,
+        typer.Option(metavar="REASON", help="Publish although gates did not pass; it is signed."),
+    ] = None,
+    rollback: Annotated[
+        bool, typer.Option("--rollback", help="Let the channel go back to an older version.")
+    ] = False,
+    as_json: JsonFlag = False,
+) -> None:
+    """Add a release to a repository and move its channel."""
+    from edgeops.stages.publish import PublishRequest, publish_bundle
+    from edgeops.views.publish import view
+
+    request = PublishRequest(console.root(ctx), bundle, to, channel, key, accept, rollback)
+    console.present(lambda events: publish_bundle(request, events=events), view, as_json=as_json)

@@ -1,0 +1,144 @@
+"""Two variants or two bundles side by side: every difference as one change.
+
+A change is ``{where, what, before, after}``; ``before`` or ``after`` is None where there was or is
+nothing. Compared are the values, so this part is pure; reading them is the rest of the module.
+"""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from typing import TYPE_CHECKING, Any
+
+from edgeops.core.variant import FILE, read_variant
+from edgeops.errors import InputError
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping
+    from pathlib import Path
+
+    from edgeops.core.evidence import Evidence
+    from edgeops.core.variant import Variant
+
+_NONE: dict[str, Any] = {}
+
+
+def diff(root: Path, before: str, after: str) -> dict[str, Any]:
+    """Compare two variant folders, two bundles, or the metrics of two git revisions.
+
+    Raises InputError ``diff-mixed`` when the two are of different kinds, ``revision-unknown`` when
+    DVC cannot read the metrics of a revision, and what reading them raises.
+    """
+    kinds = _kind(root / before), _kind(root / after)
+    if kinds[0] != kinds[1]:
+        raise InputError(
+            "diff-mixed",
+            f"{before} is a {kinds[0]}, {after} is a {kinds[1]}",
+            where=before,
+            why="only things of one kind can be compared",
+            fix="name two variant folders, two bundles or two git revisions",
+        )
+    if kinds[0] == "revision":
+        changes = _revisions(root, before, after)
+    else:
+        first, second = _describe(root / before), _describe(root / after)
+        changes = compare(first, second)
+    return {"kind": kinds[0], "a": before, "b": after, "changes": changes}
+
+
+def compare(
+    before: Mapping[str, Mapping[str, Any]], after: Mapping[str, Mapping[str, Any]]
+) -> list[dict[str, Any]]:
+    """Return the changes between two ``{where: {what: value}}``, sorted; pure."""
+    changes = []
+    for where in sorted({*before, *after}):
+        old, new = before.get(where, _NONE), after.get(where, _NONE)
+        changes += [
+            {"where": where, "what": what, "before": old.get(what), "after": new.get(what)}
+            for what in sorted({*old, *new})
+            if old.get(what) != new.get(what)
+        ]
+    return changes
+
+
+def _kind(path: Path) -> str:
+    from edgeops.package.bundle import is_bundle
+
+    if path.is_dir():
+        return "variant"
+    return "bundle" if is_bundle(path) or path.exists() else "revision"
+
+
+def _describe(path: Path) -> dict[str, dict[str, Any]]:
+    from edgeops.package.bundle import open_bundle
+    from edgeops.package.chain import read_evidence, read_variants
+
+    if path.is_dir():
+        return dict(_variant("", read_variant(path)))
+    with open_bundle(path) as bundle:
+        described = {
+            "bundle": {
+                "name": bundle.manifest.name,
+                "version": bundle.manifest.version,
+                "digest": bundle.digest,
+                "signed": bundle.signature_descriptor is not None,
+            }
+        }
+        for layer in bundle.manifest.layers:
+            if layer.kind != "variant":
+                described[layer.path] = {"bytes": layer.blob.size, "sha256": layer.blob.hex}
+        for target, variant in read_variants(bundle).items():
+            described.update(_variant(f"{target}/", variant))
+        for target, evidence in read_evidence(bundle).items():
+            described.update(_evidence(f"{target}/", evidence))
+    return described
+
+
+def _variant(prefix: str, variant: Variant) -> Iterator[tuple[str, dict[str, Any]]]:
+    about = {
+        "engine": f"{variant.engine} {variant.engine_version}",
+        "precision": variant.precision,
+        "source": variant.source,
+        "digest": variant.digest,
+        "bytes": variant.bytes,
+    }
+    for side, tensors in (("input", variant.inputs), ("output", variant.outputs)):
+        for tensor in tensors:
+            about[f"{side} {tensor.name}"] = f"{tensor.dtype}{list(tensor.shape)}"
+    yield f"{prefix}{FILE}", about
+    for entry in variant.files:
+        yield f"{prefix}{entry.path}", {"bytes": entry.bytes, "sha256": entry.sha256}
+
+
+def _evidence(prefix: str, evidence: Evidence) -> Iterator[tuple[str, dict[str, Any]]]:
+    yield f"{prefix}figures", {name: figure.value for name, figure in evidence.figures.items()}
+    yield f"{prefix}gates", {gate.name: f"{gate.bound}: {gate.verdict}" for gate in evidence.gates}
+
+
+def _revisions(root: Path, before: str, after: str) -> list[dict[str, Any]]:
+    answer = subprocess.run(
+        [sys.executable, "-m", "dvc", "metrics", "diff", "--json", "--", before, after],
+        cwd=root,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    try:
+        if answer.returncode:
+            raise ValueError(answer.stderr.strip() or f"dvc ended with {answer.returncode}")
+        files: dict[str, dict[str, dict[str, Any]]] = json.loads(answer.stdout or "{}")
+    except ValueError as error:
+        raise InputError(
+            "revision-unknown",
+            f"{before} and {after} are no variants, no bundles and no revisions to compare",
+            where=str(root),
+            why=str(error).splitlines()[-1],
+            fix="check the spelling; for revisions stand in the project (edgeops -C DIR diff A B)",
+        ) from error
+    return [
+        {"where": path, "what": name, "before": item.get("old"), "after": item.get("new")}
+        for path, figures in sorted(files.items())
+        for name, item in sorted(figures.items())
+        if item.get("old") != item.get("new")
+    ]

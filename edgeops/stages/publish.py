@@ -1,0 +1,231 @@
+"""The stage ``publish``: a bundle into a signed repository, a channel moved to it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+from edgeops.core.project import bundle_file
+from edgeops.core.stage import Out, StageInfo, StagePlan, StageResult
+from edgeops.errors import Finding, GateFailed, GateInconclusive
+from edgeops.stages.pack import check_keys
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+    from datetime import datetime
+    from pathlib import Path
+
+    from edgeops.core.events import Events
+    from edgeops.core.project import Project, Target
+    from edgeops.core.stage import StageContext
+    from edgeops.package.bundle import Bundle
+    from edgeops.publish.keys import Keys
+    from edgeops.publish.repository import Release
+
+KEYS = ".edgeops/keys"
+_REMOTE = "://"
+
+
+@dataclass(frozen=True)
+class PublishOptions:
+    """Where the release goes, which channel gets it, and who signs."""
+
+    to: str = field(
+        default="releases", metadata={"help": "The repository: a folder of the project."}
+    )
+    channel: str = field(default="stable", metadata={"help": "The channel that is moved."})
+    key: str = field(default=KEYS, metadata={"help": "The keys folder that signs the repository."})
+    accept: str = field(
+        default="",
+        metadata={"help": "Why to publish although gates did not pass; it is signed with it."},
+    )
+
+
+class Publish:
+    """The entry point ``publish`` of ``edgeops.stages``."""
+
+    info = StageInfo(
+        "publish", "Add a release to a repository and move its channel.", scope="project"
+    )
+    Options = PublishOptions
+
+    def plan(self, project: Project, target: Target | None, options: PublishOptions) -> StagePlan:
+        """Return the bundle as dep and the repository, which is added to, as out."""
+        del target
+        spec = project.stage_using("publish")
+        keys = ("to", "channel", "key", "accept") if spec else ()
+        return StagePlan(
+            deps=(bundle_file(project),),
+            outs=() if _REMOTE in options.to else (Out(options.to, persist=True),),
+            params=tuple(f"stages.{spec.name}.{key}" for key in keys) if spec else (),
+        )
+
+    def preflight(
+        self, root: Path, project: Project, target: Target | None, options: PublishOptions
+    ) -> Sequence[Finding]:
+        """Return nothing; raises MissingError ``keys-missing`` or ``store-unknown``."""
+        del project, target
+        from edgeops.publish.stores import open_store
+
+        open_store(options.to, root)
+        check_keys(root / options.key, "stages.publish.key")
+        return ()
+
+    def run(self, context: StageContext, options: PublishOptions) -> StageResult:
+        """Publish the project's bundle; raises what :func:`publish_bundle` raises."""
+        request = PublishRequest(
+            context.root,
+            bundle_file(context.project),
+            options.to,
+            options.channel,
+            options.key,
+            options.accept or None,
+        )
+        result = publish_bundle(request, events=context.events)
+        place = f"{result['release']} is on {result['channel']}"
+        return StageResult({"bytes_uploaded": result["bytes_uploaded"]}, (place, *result["notes"]))
+
+
+@dataclass(frozen=True)
+class PublishRequest:
+    """What ``edgeops publish`` was asked for.
+
+    ``key`` is the keys folder. ``accept`` is the reason to publish a bundle whose gates did not
+    pass or that has none; it stands in the signed release. ``rollback`` lets the channel go back.
+    """
+
+    root: Path
+    bundle: str
+    to: str
+    channel: str
+    key: str = KEYS
+    accept: str | None = None
+    rollback: bool = False
+
+
+def publish_bundle(
+    request: PublishRequest, *, events: Events, now: datetime | None = None
+) -> dict[str, Any]:
+    """Publish a bundle whose gates passed, and return the result as JSON.
+
+    Raises GateFailed ``gate-failed``, GateInconclusive ``gate-inconclusive`` or ``gates-absent``,
+    and what opening the bundle, reading the keys and writing the repository raise.
+    """
+    from edgeops.package.bundle import open_bundle
+    from edgeops.package.verify import checked
+    from edgeops.publish.keys import load_keys
+    from edgeops.publish.repository import publish
+    from edgeops.publish.stores import open_store
+
+    store = open_store(request.to, request.root)
+    keys = load_keys(request.root / request.key)
+    events.step("verifying the bundle")
+    with open_bundle(request.root / request.bundle) as opened:
+        about = checked(opened)
+        _check_gates(about, request.accept)
+        _check_signer(opened, keys)
+        result = publish(
+            store,
+            keys,
+            _release(opened, about, request.accept),
+            opened.blobs(),
+            opened.pieces,
+            channel=request.channel,
+            rollback=request.rollback,
+            events=events,
+            now=now,
+        )
+    return {
+        **result,
+        "repository": request.to,
+        "verdict": about["verdict"],
+        "gates": about["gates"],
+    }
+
+
+def _release(bundle: Bundle, about: Mapping[str, Any], accept: str | None) -> Release:
+    from edgeops.publish.repository import Release
+
+    return Release(
+        project=bundle.manifest.name,
+        version=bundle.manifest.version,
+        manifest=bundle.manifest_descriptor,
+        signature=bundle.signature_descriptor,
+        layers=bundle.manifest.layers,
+        targets=bundle.manifest.targets,
+        verdict=about["verdict"],
+        accepted=accept if about["verdict"] != "pass" else None,
+    )
+
+
+def _check_gates(about: Mapping[str, Any], accept: str | None) -> None:
+    verdict = about["verdict"]
+    if verdict == "pass" or (accept and accept.strip()):
+        return
+    name = f"{about['name']} {about['version']}"
+    result = {"gates": about["gates"], "verdict": verdict}
+    fix = "mend the model or the gate, or publish with --accept REASON, which is signed with it"
+    if verdict == "fail":
+        raise GateFailed(
+            "gate-failed",
+            f"{name} is not published: {_which(about, 'fail')} failed",
+            why=_details(about, "fail"),
+            fix=fix,
+            result=result,
+        )
+    if verdict == "inconclusive":
+        raise GateInconclusive(
+            "gate-inconclusive",
+            f"{name} is not published: {_which(about, 'inconclusive')} could not be decided",
+            why=_details(about, "inconclusive"),
+            fix="measure again on a quieter machine (edgeops run validate --force), "
+            "or publish with --accept REASON, which is signed with it",
+            result=result,
+        )
+    raise GateInconclusive(
+        "gates-absent",
+        f"{name} is not published: not every target has a gate that passed",
+        why=f"its targets are {', '.join(about['targets']) or 'none'}, the gates are on "
+        f"{', '.join(sorted({gate['target'] for gate in about['gates']})) or 'none of them'}",
+        fix="validate with gates and pack the evidence, "
+        "or publish with --accept REASON, which is signed with it",
+        result=result,
+    )
+
+
+def _which(about: Mapping[str, Any], word: str) -> str:
+    count = sum(gate["verdict"] == word for gate in about["gates"])
+    return "a gate" if count == 1 else f"{count} gates"
+
+
+def _details(about: Mapping[str, Any], word: str) -> str:
+    return "\n".join(
+        f"{gate['target']}: {gate['name']} {gate['bound']}, measured {gate['value']}"
+        + (
+            f" in [{gate['interval'][0]:.4g}, {gate['interval'][1]:.4g}]"
+            if gate["interval"]
+            else ""
+        )
+        for gate in about["gates"]
+        if gate["verdict"] == word
+    )
+
+
+def _check_signer(bundle: Bundle, keys: Keys) -> None:
+    """Refuse a bundle that somebody else signed; an unsigned one is vouched for by publishing."""
+    from edgeops.package.signature import verify_signature
+
+    if bundle.signature_descriptor is None:
+        return
+    verify_signature(bundle, keys.release_keys())
+
+
+def rotate_and_renew(root: Path, folder: Path, role: str, to: str | None) -> dict[str, Any]:
+    """Replace the key of a role and, with ``to``, bring the new root into that repository."""
+    from edgeops.publish.keys import load_keys, rotate_keys
+    from edgeops.publish.repository import renew
+    from edgeops.publish.stores import open_store
+
+    result = rotate_keys(root / folder, role)
+    written = renew(open_store(to, root), load_keys(root / folder)) if to else 0
+    return {**result, "repository": to, "bytes_uploaded": written}

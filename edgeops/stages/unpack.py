@@ -1,0 +1,142 @@
+"""The verb ``unpack``: files out of a bundle, or out of what a repository's channel offers."""
+
+from __future__ import annotations
+
+import shutil
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import TYPE_CHECKING, Any
+
+from edgeops.errors import InputError, UsageProblem
+
+if TYPE_CHECKING:
+    from edgeops.core.events import Events
+
+# What a device remembers of a repository, in the folder that it unpacks into.
+STATE = ".trust"
+
+
+@dataclass(frozen=True)
+class UnpackRequest:
+    """What ``edgeops unpack`` was asked for; ``trusted`` is the path of a root.json."""
+
+    root: Path
+    source: str
+    out: str
+    target: str | None = None
+    only: str | None = None
+    channel: str | None = None
+    trusted: str | None = None
+
+
+def unpack_verb(request: UnpackRequest, *, events: Events) -> dict[str, Any]:
+    """Unpack a bundle file, or what a channel of a repository offers, and return the result.
+
+    Raises UsageProblem ``unpack-usage`` when a repository comes without channel or root, or a
+    bundle with one.
+    """
+    from edgeops.publish.stores import is_repository
+
+    stated = request.channel is not None, request.trusted is not None
+    if is_repository(request.source, request.root):
+        if not all(stated):
+            raise UsageProblem(
+                "unpack-usage",
+                f"{request.source} is a repository: say which channel, and whom to trust",
+                where=request.source,
+                why="a device knows a repository by its root.json and takes what a channel offers",
+                fix="add --channel CHANNEL --root ROOT.JSON",
+            )
+        return _from_repository(request, events)
+    if any(stated):
+        raise UsageProblem(
+            "unpack-usage",
+            f"{request.source} is no repository, and only those have channels",
+            where=request.source,
+            why="--channel and --root are for a folder that edgeops publish wrote",
+            fix="leave them out for a bundle, or name the repository's folder",
+        )
+    return _from_bundle(request, events)
+
+
+def _from_bundle(request: UnpackRequest, events: Events) -> dict[str, Any]:
+    from edgeops.package.bundle import open_bundle
+    from edgeops.package.unpack import choose, write_files
+    from edgeops.package.verify import checked
+
+    out = request.root / request.out
+    events.step("verifying the bundle")
+    with open_bundle(request.root / request.source) as bundle:
+        checked(bundle)
+        layers = choose(bundle.manifest, request.target, request.only)
+        events.step("writing files", total=len(layers))
+        files = write_files(out, bundle.manifest_bytes, layers, bundle.pieces)
+    return _result(out, bundle.manifest.name, bundle.manifest.version, bundle.digest, files)
+
+
+def _from_repository(request: UnpackRequest, events: Events) -> dict[str, Any]:
+    from edgeops.core.manifest import parse_manifest
+    from edgeops.package.unpack import check_place, choose, write_files
+    from edgeops.publish.client import fetch_blob, offered
+    from edgeops.publish.stores import open_store
+
+    out = request.root / request.out
+    store = open_store(request.source, request.root)
+    anchor = _root_bytes(request.root / str(request.trusted))
+    check_place(out)
+    with TemporaryDirectory(prefix="edgeops-") as temporary:
+        state = Path(temporary) / STATE
+        if (out / STATE).is_dir():
+            shutil.copytree(out / STATE, state, symlinks=True)
+        events.step("verifying the repository")
+        offer = offered(store, anchor, str(request.channel), state)
+        data = b"".join(fetch_blob(store, offer.manifest))
+        manifest = parse_manifest(data, offer.manifest.digest)
+        layers = choose(manifest, request.target, request.only)
+        events.step("fetching files", total=len(layers))
+        files = write_files(
+            out,
+            data,
+            layers,
+            partial(fetch_blob, store),
+            lambda folder: _keep(state, folder / STATE),
+        )
+    fetched = len(data) + sum(item["bytes"] for item in files)
+    return {
+        **_result(out, offer.project, offer.version, offer.manifest.digest, files),
+        "channel": request.channel,
+        "share": offer.share,
+        "bytes_downloaded": offer.bytes + fetched,
+        "requests": offer.requests + 1 + len(files),
+    }
+
+
+def _keep(state: Path, place: Path) -> None:
+    shutil.copytree(state, place, symlinks=True)
+
+
+def _root_bytes(path: Path) -> bytes:
+    try:
+        return path.read_bytes()
+    except OSError as error:
+        raise InputError(
+            "root-missing",
+            f"there is no root of trust at {path}",
+            where=str(path),
+            why=error.strerror or str(error),
+            fix="name the root.json that edgeops keys init wrote",
+        ) from error
+
+
+def _result(
+    out: Path, name: str, version: str, digest: str, files: list[dict[str, Any]]
+) -> dict[str, Any]:
+    return {
+        "folder": str(out),
+        "name": name,
+        "version": version,
+        "digest": digest,
+        "files": files,
+    }

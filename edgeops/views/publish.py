@@ -1,0 +1,22 @@
+"""What ``edgeops publish`` shows."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping
+
+
+def view(result: Mapping[str, Any]) -> Iterator[str]:
+    """Yield what is published where, until when it is good, and what it cost."""
+    yield (
+        f"{result['project']} {result['version']} is on the channel {result['channel']} "
+        f"of {result['repository']}"
+    )
+    yield f"  {result['digest']}"
+    yield f"  {result['bytes_uploaded']:,} bytes written; renew before {result['expires'][:10]}"
+    if result["accepted"]:
+        yield f"  gates did not pass; accepted because: {result['accepted']}"
+    for note in result["notes"]:
+        yield f"  {note}"
