@@ -65,6 +65,7 @@ class Outcome:
             "calibration": self.rung.calibration,
             "operators": self.rung.operators,
             "excluded": list(self.excluded),
+            "loss": self.loss if math.isfinite(self.loss) else None,
             "metric": self.metric,
             "drop": self.drop,
             "interval": list(self.interval) if self.interval else None,

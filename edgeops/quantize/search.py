@@ -124,9 +124,10 @@ class Workshop:
                 exclude=excluded,
                 per_channel=self.recipe.per_channel,
             ), excluded
-        limited = schemes.COMPUTE if rung.operators == "compute" else None
+        if rung.operators == "all":
+            return schemes.half(self.model, exclude=excluded), excluded
         ranges = self.calibrator.ranges("minmax") if self.calibrator else None
-        made = schemes.half(self.model, operators=limited, exclude=excluded, ranges=ranges)
+        made = schemes.half(self.model, operators=schemes.COMPUTE, exclude=excluded, ranges=ranges)
         return made, excluded
 
     def operators(self, rung: Rung) -> list[str]:
@@ -291,15 +292,18 @@ def _refusal(workshop: Workshop, result: Climb, judge: Judge) -> EdgeopsError:
             fix="keep the node it names in float (--keep-float NODE), or try another --scheme",
             result={"tried": tried},
         )
-    best = min(usable, key=lambda outcome: outcome.loss)
-    what = "loses" if best.drop is not None else "changes"
-    unit = "of the metric" if best.drop is not None else "of the answers"
+    what = "drop" if usable[0].drop is not None else "changed answers"
+    front = [
+        f"{what} {outcome.loss:.4f}, {outcome.bytes} bytes: {describe(outcome.rung)}"
+        for outcome in sorted(usable, key=lambda outcome: outcome.loss)
+        if outcome.pareto
+    ]
     return RefusedError(
         "accuracy-budget",
         f"no {workshop.recipe.precision} variant keeps the accuracy budget",
         where=workshop.variant.model_file,
-        why=f"the best of {len(tried)} tries {what} {best.loss:.4g} {unit}, allowed is "
-        f"{judge.budget:.4g} ({describe(best.rung)}, {best.bytes} bytes)",
+        why=f"allowed is {judge.budget:g}; of {len(tried)} tries the best trades are\n"
+        + "\n".join(front),
         fix="raise --max-drop (max_drop in edgeops.yaml) to what you can bear, give more "
         "calibration samples, or keep the target in fp32 or fp16",
         result={"tried": tried},

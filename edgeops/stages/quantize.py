@@ -64,16 +64,6 @@ class Quantize:
             findings.append(no_engine(target.engine, target.precision))
         if scheme_of(options.scheme, target.precision) == "static" and not project.data.calibration:
             findings.append(no_calibration())
-        if _metric_of(project)[0] and not project.data.evaluation:
-            findings.append(
-                Finding(
-                    "evaluation-missing",
-                    "there is no evaluation data to hold max_drop against",
-                    where="data.evaluation",
-                    why="the accuracy of a quantized model has to be measured on labelled data",
-                    fix="state data: {evaluation: FILE.npz} in edgeops.yaml",
-                )
-            )
         return findings + _misfits(root, project)
 
     def run(self, context: StageContext, options: QuantizeOptions) -> StageResult:

@@ -109,6 +109,7 @@ def quantize_variant(
         "metric": judge.metric_json(climb.accepted),
         "metric_absent": "" if scale else _UNJUDGED,
         "agreement": climb.accepted.agreement if climb.accepted else None,
+        "loss": climb.accepted.loss if climb.accepted else None,
         "budget": judge.budget,
         "tried": [outcome.to_json() for outcome in climb.tried],
         "bytes_before": before.bytes,
@@ -185,6 +186,7 @@ def _notes(before: Variant, after: Variant, *, judged: bool) -> list[str]:
 
 
 def no_engine(engine: str, precision: str) -> Finding:
+    """Return what is wrong with an engine that nothing is quantized for."""
     return Finding(
         "engine-no-int8",
         f"edgeops makes no {precision} variants for {engine}",
@@ -195,6 +197,7 @@ def no_engine(engine: str, precision: str) -> Finding:
 
 
 def no_calibration() -> Finding:
+    """Return what is wrong when a scheme has no data to measure ranges on."""
     return Finding(
         "calibration-missing",
         "there is no calibration data",

@@ -35,7 +35,7 @@ class Request:
 def quantize_verb(request: Request, *, events: Events) -> dict[str, Any]:
     """Quantize a model file or a variant's folder; returns the fields of INTERFACE.md.
 
-    Raises UsageProblem ``metric-missing``, ``evaluation-missing`` or ``scheme-misfit``, RefusedError
+    Raises UsageProblem ``metric-missing`` or ``metric-without-data``, RefusedError
     ``engine-no-int8``, what ``convert_model`` raises for a model file, and what
     ``quantize_variant`` raises. The folder ``out`` is left as it was then.
     """
@@ -74,7 +74,7 @@ def quantize_verb(request: Request, *, events: Events) -> dict[str, Any]:
 def _check_usage(request: Request) -> None:
     if request.metric and not request.evaluation:
         raise UsageProblem(
-            "evaluation-missing",
+            "metric-without-data",
             "a metric needs labelled data",
             where="--metric",
             why=f"{request.metric} is measured on evaluation data",
