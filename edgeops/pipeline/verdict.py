@@ -22,7 +22,7 @@ def of(root: Path, project: Project, steps: Sequence[Step]) -> dict[str, Any]:
     targets = [str(step.target) for step in steps if step.uses == _STAGE and step.target]
     if not targets:
         return {"verdict": None, "gates": [], "metrics": {}}
-    from edgeops.validate.verdicts import judge_project
+    from edgeops.core.verdicts import judge_project
 
     judged = judge_project(root, project, targets)
     metrics = {name: about["metrics"] for name, about in judged["targets"].items()}
@@ -33,6 +33,6 @@ def enforce(result: Mapping[str, Any]) -> None:
     """Raise GateFailed or GateInconclusive, with the result, when the verdict is not to pass."""
     if result.get("verdict") in (None, "pass"):
         return
-    from edgeops.validate.verdicts import enforce as judge
+    from edgeops.core.verdicts import enforce as judge
 
     judge(result)
