@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from edgeops.core.events import EventFile, Events, event_file
+from edgeops.errors import GateFailed, GateInconclusive
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping
@@ -35,9 +36,18 @@ def present(
     *,
     as_json: bool,
 ) -> None:
-    """Run ``work`` under a progress display and print its result as text or JSON."""
-    with progress() as events:
-        result = work(events)
+    """Run ``work`` under a progress display and print its result as text or JSON.
+
+    A verdict that is not to pass comes as an error with the whole result: as text, the result is
+    shown before the error is.
+    """
+    try:
+        with progress() as events:
+            result = work(events)
+    except (GateFailed, GateInconclusive) as verdict:
+        if verdict.result and not as_json:
+            show(view(verdict.result))
+        raise
     if as_json:
         document(result)
     else:
