@@ -78,6 +78,8 @@ def broken_links(variants: Mapping[str, Variant], evidence: Mapping[str, Evidenc
                 f"the evidence of {target} measured {_short(measured.variant)}, "
                 f"the variant is {_short(variant.digest)}"
             )
+        if measured.target != target and measured.target in variants:
+            breaks.append(f"the evidence of {target} was measured for {measured.target}")
         if measured.model != variant.source:
             breaks.append(
                 f"the evidence of {target} is about the model {_short(measured.model)}, "
@@ -124,11 +126,11 @@ def verdict_of(targets: Sequence[str], evidence: Mapping[str, Evidence]) -> str:
 def _wrong_verdicts(target: str, measured: Evidence) -> list[str]:
     wrong = []
     for gate in measured.gates:
-        figure = measured.figures.get(gate.name)
-        if figure is None:
-            wrong.append(f"the gate {gate.name} of {target} is on a figure that is not there")
-            continue
         try:
+            figure = measured.figures.get(gate.name)
+            if figure is None:
+                wrong.append(f"the gate {gate.name} of {target} is on a figure that is not there")
+                continue
             again = judge(gate.name, gate.bound, figure)
         except (ValueError, TypeError) as error:
             wrong.append(f"the gate {gate.name} of {target} cannot be judged: {error}")

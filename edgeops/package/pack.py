@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from edgeops import __version__
 from edgeops.core.evidence import read_evidence
-from edgeops.core.files import canonical_json, inside
+from edgeops.core.files import inside
 from edgeops.core.manifest import valid_name
 from edgeops.core.variant import FILE, read_variant
 from edgeops.errors import Finding, InputError
@@ -106,9 +106,8 @@ def _parts(
         parts += [
             Part(f"variants/{target}/{name}", "variant", folder / name, target) for name in names
         ]
-    for target, measured in evidence.items():
-        data = canonical_json(measured.to_json())
-        parts.append(Part(f"evidence/{target}.json", "evidence", data, target))
+    for target, path in contents.evidence.items():
+        parts.append(Part(f"evidence/{target}.json", "evidence", path, target))
     for name, path in contents.include.items():
         parts.append(Part(name, kind_of(name), path))
     about = contents.name, contents.version, variants

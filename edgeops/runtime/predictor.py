@@ -82,7 +82,7 @@ class Predictor:
         """Return the outputs by name for arrays by input name.
 
         Shapes and dtypes are those of ``inputs``: see :attr:`inputs`. Raises InputError
-        ``input-missing``, ``input-unknown``, ``input-shape`` or ``input-dtype``, each before the
+        ``input-missing``, ``input-name-unknown``, ``input-shape`` or ``input-dtype``, each before the
         engine is called.
         """
         self._check_names(inputs)
@@ -110,7 +110,7 @@ class Predictor:
             if name not in known:
                 near = difflib.get_close_matches(str(name), known, n=1)
                 raise InputError(
-                    "input-unknown",
+                    "input-name-unknown",
                     f"the model has no input {name!r}"
                     + (f"; did you mean {near[0]!r}?" if near else ""),
                     where=str(name),

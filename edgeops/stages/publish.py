@@ -108,7 +108,8 @@ def publish_bundle(
 ) -> dict[str, Any]:
     """Publish a bundle whose gates passed, and return the result as JSON.
 
-    Raises GateFailed ``gate-failed``, GateInconclusive ``gate-inconclusive`` or ``gates-absent``,
+    Raises GateFailed ``publish-gate-failed``, GateInconclusive ``publish-gate-inconclusive`` or
+    ``publish-gates-absent``,
     and what opening the bundle, reading the keys and writing the repository raise.
     """
     from edgeops.package.bundle import open_bundle
@@ -167,7 +168,7 @@ def _check_gates(about: Mapping[str, Any], accept: str | None) -> None:
     fix = "mend the model or the gate, or publish with --accept REASON, which is signed with it"
     if verdict == "fail":
         raise GateFailed(
-            "gate-failed",
+            "publish-gate-failed",
             f"{name} is not published: {_which(about, 'fail')} failed",
             why=_details(about, "fail"),
             fix=fix,
@@ -175,7 +176,7 @@ def _check_gates(about: Mapping[str, Any], accept: str | None) -> None:
         )
     if verdict == "inconclusive":
         raise GateInconclusive(
-            "gate-inconclusive",
+            "publish-gate-inconclusive",
             f"{name} is not published: {_which(about, 'inconclusive')} could not be decided",
             why=_details(about, "inconclusive"),
             fix="measure again on a quieter machine (edgeops run validate --force), "
@@ -183,7 +184,7 @@ def _check_gates(about: Mapping[str, Any], accept: str | None) -> None:
             result=result,
         )
     raise GateInconclusive(
-        "gates-absent",
+        "publish-gates-absent",
         f"{name} is not published: not every target has a gate that passed",
         why=f"its targets are {', '.join(about['targets']) or 'none'}, the gates are on "
         f"{', '.join(sorted({gate['target'] for gate in about['gates']})) or 'none of them'}",
