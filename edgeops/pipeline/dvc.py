@@ -25,9 +25,8 @@ _GRACE_S = 10.0
 _FOREIGN = ("GIT_DIR", "GIT_WORK_TREE", "GIT_INDEX_FILE")
 _QUIET = "    analytics = false\n    check_update = false\n"
 _RUNNING = re.compile(r"^Running stage '([^']+)':$")
-_SKIPPED = re.compile(
-    r"^(?:Stage )?'([^']+)' (?:didn't change, skipping|is cached - skipping run.*)$"
-)
+_SKIPPED = re.compile(r"^(?:Stage )?'([^']+)' didn't change, skipping$")
+_RESTORED = re.compile(r"^Stage '([^']+)' is cached - skipping run")
 _FAILED = re.compile(r"^ERROR: failed to reproduce '([^']+)': (.*)$")
 _SAVED = re.compile(r"^(?:Updating|Generating) lock file ")
 _BUSY = ("Unable to acquire lock", "is busy, it is being blocked by")
@@ -35,7 +34,7 @@ _BUSY = ("Unable to acquire lock", "is busy, it is being blocked by")
 
 @dataclass(frozen=True)
 class Line:
-    """What a line of DVC's output says: ``kind`` is running, skipped, failed, saved or text."""
+    """What a line of DVC's output says: ``kind`` is running, unchanged, restored, failed, saved or text."""
 
     kind: str
     stage: str = ""
@@ -47,7 +46,9 @@ def read_line(line: str) -> Line:
     if match := _RUNNING.match(line):
         return Line("running", match[1])
     if match := _SKIPPED.match(line):
-        return Line("skipped", match[1])
+        return Line("unchanged", match[1])
+    if match := _RESTORED.match(line):
+        return Line("restored", match[1])
     if match := _FAILED.match(line):
         return Line("failed", match[1], match[2])
     return Line("saved" if _SAVED.match(line) else "text", text=line)

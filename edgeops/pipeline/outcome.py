@@ -79,6 +79,23 @@ def failure(
     )
 
 
+def interrupted(result: Mapping[str, Any]) -> Interrupted:
+    """Return the error of a run that a person or the system ended."""
+    running = [row for row in result["stages"] if row["status"] == "failed"]
+    names = ", ".join(_address(row) for row in running)
+    return Interrupted(
+        "interrupted",
+        f"interrupted while {names} ran" if names else "interrupted",
+        why="its process was ended; stages that were finished are kept",
+        fix="run the same command again: it goes on where it was",
+        result=result,
+    )
+
+
+def _address(row: Mapping[str, Any]) -> str:
+    return f"{row['name']}@{row['target']}" if row["target"] else str(row["name"])
+
+
 def from_json(told: Mapping[str, Any], result: Mapping[str, Any]) -> EdgeopsError:
     """Return the error that a stage's process sent as an event, its class by the exit code."""
     kind = _KINDS.get(told["exit"], EdgeopsError)

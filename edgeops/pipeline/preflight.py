@@ -14,6 +14,8 @@ if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
     from pathlib import Path
 
+    from edgeops.core.project import Project
+    from edgeops.core.stage import Stage
     from edgeops.pipeline.plan import Step
     from edgeops.project.load import Loaded
 
@@ -36,12 +38,7 @@ def preflight(
     made = [path for step in every for path in step.writes] + _outs(by_hand)
     found: dict[tuple[str, str, str], Finding] = {}
     for step in chosen:
-        spec = loaded.project.stages[step.stage]
-        target = loaded.project.targets[step.target] if step.target else None
-        stage = registry.get("stages", spec.uses)
-        findings = [*_missing(root, step, made)]
-        findings += stage.preflight(root, loaded.project, target, spec.options)
-        for finding in findings:
+        for finding in [*_missing(root, step, made), *_own(root, loaded.project, step)]:
             placed = replace(finding, where=finding.where or loaded.where("stages", step.stage))
             found.setdefault((placed.code, placed.where, placed.what), placed)
     return list(found.values())
@@ -64,6 +61,18 @@ def refusal(findings: Sequence[Finding]) -> EdgeopsError:
         fix=first.fix,
         findings=findings,
     )
+
+
+def _own(root: Path, project: Project, step: Step) -> Sequence[Finding]:
+    """Return what the stage itself finds; one that refuses outright counts as finding too."""
+    spec = project.stages[step.stage]
+    target = project.targets[step.target] if step.target else None
+    stage: Stage = registry.get("stages", spec.uses)
+    try:
+        return stage.preflight(root, project, target, spec.options)
+    except EdgeopsError as error:
+        alone = Finding(error.code, error.what, error.where, error.why, error.fix)
+        return error.findings or [alone]
 
 
 def _missing(root: Path, step: Step, made: Sequence[str]) -> list[Finding]:

@@ -14,7 +14,7 @@ from edgeops.core.files import write_atomic
 from edgeops.errors import Finding, InputError
 from edgeops.pipeline import dvc, dvcfile, verdict
 from edgeops.pipeline.lock import outdated, read_lock
-from edgeops.pipeline.outcome import failure
+from edgeops.pipeline.outcome import failure, interrupted
 from edgeops.pipeline.plan import Step, dependencies, plan, upstream
 from edgeops.pipeline.preflight import preflight, refusal
 from edgeops.pipeline.remember import forget, remember
@@ -163,16 +163,20 @@ def _repro(run: _Run, events: Events) -> dict[str, Any]:
         quiet = [step.address for step in run.every if step.plan.command is None]
         watch = Watch([step.address for step in run.chosen], quiet, file, events)
         env = dvc.environment({ENVIRONMENT: str(file)})
-        for calls in _rounds(run):
-            failed = _together(run.root, calls, env, watch)
-            if failed is not None:
-                raise failure(run.every, watch, failed, _result(run, watch))
+        try:
+            for calls in _rounds(run):
+                failed = _together(run.root, calls, env, watch)
+                if failed is not None:
+                    raise failure(run.every, watch, failed, _result(run, watch))
+        except KeyboardInterrupt as error:
+            watch.interrupted()
+            raise interrupted(_result(run, watch)) from error
     return _result(run, watch)
 
 
 def _result(run: _Run, watch: Watch) -> dict[str, Any]:
     rows = watch.stages()
-    idle = all(row["status"] == "cached" for row in rows)
+    idle = not watch.restored and all(row["status"] == "cached" for row in rows)
     return {"stages": rows, "up_to_date": idle, "notes": run.notes}
 
 

@@ -32,6 +32,7 @@ class Watch:
         self.seconds: dict[str, float] = {}
         self.errors: dict[str, dict[str, Any]] = {}
         self.tails: dict[str, deque[str]] = {}
+        self.restored = False
         self.failed = ""
         self.reason = ""
         self._quiet = frozenset(quiet)
@@ -53,8 +54,9 @@ class Watch:
             self.status[said.stage] = "running"
             self.tails[said.stage] = deque(maxlen=TAIL)
             self._say(said.stage, "running")
-        elif said.kind == "skipped":
+        elif said.kind in ("unchanged", "restored"):
             self._finish(repro)
+            self.restored |= said.kind == "restored"
             if self.status.get(said.stage) not in ("ran", "running"):
                 self.status[said.stage] = "cached"
         elif said.kind == "failed":
