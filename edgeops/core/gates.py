@@ -7,6 +7,7 @@ passes, wholly on the bad side fails, across the bound is inconclusive.
 
 from __future__ import annotations
 
+import difflib
 import re
 from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any, Literal
@@ -18,6 +19,7 @@ if TYPE_CHECKING:
 
 VerdictWord = Literal["pass", "fail", "inconclusive"]
 _BOUND = re.compile(r"^\s*(<=|>=|<|>|==)\s*([-+]?(?:\d+\.?\d*|\.\d+)(?:[eE][-+]?\d+)?)\s*$")
+_BROKEN = "its value breaks the bound"
 _GATE = re.compile(r"^\s*([A-Za-z_][A-Za-z0-9_]*)\s*((?:<=|>=|<|>|==).*)$")
 
 
@@ -110,7 +112,8 @@ def _decide(limit: Bound, figure: Figure) -> tuple[VerdictWord, str]:
     if figure.value is None:
         return "inconclusive", f"not measured: {figure.absent}"
     if not figure.noisy or figure.interval is None:
-        return ("pass" if limit.holds(figure.value) else "fail"), "judged by its value"
+        good = limit.holds(figure.value)
+        return ("pass", "its value keeps the bound") if good else ("fail", _BROKEN)
     low, high = figure.interval
     sides = {limit.holds(low), limit.holds(high)}
     if limit.operator == "==" and low != high:
@@ -140,8 +143,13 @@ def unknown_gates(gates: Mapping[str, str], measured: Iterable[str], where: str)
             f"the gate {name!r} is on a figure that nobody measures",
             where=where,
             why=f"measured here: {', '.join(known)}",
-            fix="name one of the measured figures, or remove the gate",
+            fix=_nearest(name, known) + "name one of the measured figures, or remove the gate",
         )
         for name in gates
         if name not in known
     ]
+
+
+def _nearest(name: str, known: list[str]) -> str:
+    near = difflib.get_close_matches(name, known, n=1)
+    return f"did you mean {near[0]!r}? " if near else ""

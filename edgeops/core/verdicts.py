@@ -91,9 +91,10 @@ def enforce(result: Mapping[str, Any]) -> dict[str, Any]:
         )
     if result["verdict"] == "inconclusive":
         bad = [gate for gate in result["gates"] if gate["verdict"] == "inconclusive"]
+        what = f"{_count(bad, 'gate')} cannot be decided: {_listed(bad)}"
         raise GateInconclusive(
             "gate-inconclusive",
-            f"{_count(bad, 'gate')} cannot be decided: {_listed(bad)}",
+            what if bad else "not every target was measured",
             where=_where(bad),
             why=_why(bad),
             fix="measure longer (`seconds`) or on a quieter machine, then validate again",

@@ -47,8 +47,8 @@ def report_verb(
 ) -> dict[str, Any]:
     """Return the report, having written it where it was asked for and where a CI job reads it.
 
-    Raises InputError ``evidence-missing`` when no target was ever measured, ``revision-no-git`` or
-    ``revision-unknown``; with ``check``, GateFailed or GateInconclusive that carry the report.
+    Raises InputError ``evidence-missing`` when no target was ever measured, ``against-no-git`` or
+    ``against-unknown``; with ``check``, GateFailed or GateInconclusive that carry the report.
     """
     from edgeops.project.load import load_project
 

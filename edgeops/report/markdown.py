@@ -9,6 +9,7 @@ if TYPE_CHECKING:
 
 # Beside what gates look at, these columns are always shown when they were measured.
 _ALWAYS = ("latency_p50_ms", "model_mb")
+_DROP = "_drop"
 _TITLES = {
     "pass": "may ship: every gate passed",
     "fail": "must not ship: {failed} failed",
@@ -68,10 +69,11 @@ def _figures(report: Mapping[str, Any]) -> str:
 
 
 def _columns(targets: Sequence[Mapping[str, Any]], gates: Iterable[Mapping[str, Any]]) -> list[str]:
-    """Return the figures of the main table: the first measured, the gated ones, and ``_ALWAYS``."""
+    """Return the figures of the main table: the metric, the gated ones, and ``_ALWAYS``."""
     measured = list(dict.fromkeys(name for target in targets for name in target["figures"]))
+    metrics = {name.removesuffix(_DROP) for name in measured if name.endswith(_DROP)}
     gated = {gate["name"] for gate in gates}
-    wanted = {*measured[:1], *gated, *_ALWAYS}
+    wanted = {*metrics, *gated, *_ALWAYS}
     return [name for name in measured if name in wanted]
 
 
@@ -89,7 +91,7 @@ def _gates(report: Mapping[str, Any]) -> str:
         ]
         for gate in report["gates"]
     ]
-    head = ["target", "gate", "bound", "measured", "95 % interval", "verdict"]
+    head = ["target", "gate", "bound", "measured", "interval", "verdict"]
     return "### Gates\n\n" + _table(head, rows)
 
 
@@ -133,7 +135,7 @@ def _all_figures(report: Mapping[str, Any]) -> str:
     ]
     if not rows:
         return ""
-    table = _table(["target", "figure", "value", "95 % interval", "how"], rows)
+    table = _table(["target", "figure", "value", "interval", "how"], rows)
     return f"<details><summary>All figures and how they were measured</summary>\n\n{table}\n\n</details>"
 
 
@@ -145,7 +147,7 @@ def _change(figure: Mapping[str, Any] | None, incomparable: str) -> str:
     if figure["change"] is None or (figure["noisy"] and incomparable):
         return text
     if not figure["shown"]:
-        return f"{text} (no change{' shown' if figure['noisy'] else ''})"
+        return f"{text} ({'no change shown' if figure['noisy'] else 'unchanged'})"
     if figure["unit"] and figure["before"]:
         return f"{text} ({figure['change'] / figure['before']:+.1%})"
     return f"{text} ({figure['change']:+.3g})"

@@ -31,7 +31,7 @@ def read_revision(root: Path, name: str, targets: Iterable[str]) -> Revision:
     """Return what revision ``name`` of the project in ``root`` holds of these targets.
 
     Evidence lies in DVC's cache; what is not there is fetched from the default remote. Raises
-    InputError ``revision-no-git`` or ``revision-unknown``.
+    InputError ``against-no-git`` or ``against-unknown``.
     """
     import git
 
@@ -43,7 +43,7 @@ def read_revision(root: Path, name: str, targets: Iterable[str]) -> Revision:
             revision = commit.hexsha
     except (git.InvalidGitRepositoryError, git.NoSuchPathError) as error:
         raise InputError(
-            "revision-no-git",
+            "against-no-git",
             f"there is no revision {name!r} to compare with: the project is not in git",
             where=str(root),
             why="--against reads what an earlier commit measured",
@@ -51,7 +51,7 @@ def read_revision(root: Path, name: str, targets: Iterable[str]) -> Revision:
         ) from error
     except (git.BadName, git.BadObject, git.GitCommandError, ValueError, IndexError) as error:
         raise InputError(
-            "revision-unknown",
+            "against-unknown",
             f"git knows no revision {name!r}",
             where="--against",
             why=str(error) or type(error).__name__,

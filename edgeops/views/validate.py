@@ -44,7 +44,7 @@ def _table(target: Mapping[str, Any]) -> RenderableType:
     from rich.text import Text
 
     table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0), show_header=True)
-    for name in ("  figure", "value", "95 % interval", "gate", "verdict"):
+    for name in ("  figure", "value", "interval", "gate", "verdict"):
         table.add_column(name, justify="right" if name == "value" else "left", no_wrap=True)
     gates = {gate["name"]: gate for gate in target["gates"]}
     figures = target["figures"]
