@@ -49,6 +49,34 @@ def name_nodes(model: Any) -> None:
         taken.add(node.name)
 
 
+def sort_nodes(model: Any) -> None:
+    """Put the nodes of the main graph in an order in which each tensor is made before it is read.
+
+    Among nodes that are free to stand anywhere the present order is kept.
+    """
+    import heapq
+
+    nodes = list(model.graph.node)
+    maker = {name: index for index, node in enumerate(nodes) for name in node.output if name}
+    waits = [{maker[name] for name in _reads(node) if name in maker} for node in nodes]
+    readers: dict[int, list[int]] = {}
+    for index, needed in enumerate(waits):
+        for other in needed:
+            readers.setdefault(other, []).append(index)
+    free = [index for index, needed in enumerate(waits) if not needed]
+    heapq.heapify(free)
+    order = []
+    while free:
+        index = heapq.heappop(free)
+        order.append(nodes[index])
+        for reader in readers.get(index, ()):
+            waits[reader].discard(index)
+            if not waits[reader]:
+                heapq.heappush(free, reader)
+    del model.graph.node[:]
+    model.graph.node.extend(order)
+
+
 def is_quantized(model: Any) -> list[str]:
     """Return the names of nodes that only a quantized model has."""
     return [n.name or n.op_type for n in model.graph.node if n.op_type in _QUANTIZED]

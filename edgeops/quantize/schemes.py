@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal
 
 from edgeops.errors import RefusedError
+from edgeops.quantize import graph
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterator, Sequence
@@ -213,6 +214,8 @@ def _quantized(
             why="its operators are " + ", ".join(sorted({n.op_type for n in before.graph.node})),
             fix="keep the model in fp32, or try --scheme fp16",
         )
+    # ONNX Runtime's tools append new nodes to the end; ONNX wants makers before readers.
+    graph.sort_nodes(result)
     kept = [props for props in result.metadata_props if props.key not in _METADATA]
     del result.metadata_props[:]
     result.metadata_props.extend(kept)

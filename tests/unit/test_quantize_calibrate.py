@@ -153,3 +153,20 @@ def test_prepare_gives_nodes_names_and_leaves_its_argument_alone():
     assert [node.name for node in prepared.graph.node] == ["Relu_0", "Exp_1"]
     assert [opset.domain for opset in prepared.opset_import] == [""]
     onnx.checker.check_model(prepared)
+
+
+def test_sort_nodes_puts_makers_before_readers_of_subgraphs_too():
+    branch = helper.make_graph(
+        [helper.make_node("Identity", ["inner"], ["b"], name="inside")],
+        "branch",
+        [],
+        [helper.make_tensor_value_info("b", TensorProto.FLOAT, None)],
+    )
+    nodes = [
+        helper.make_node("If", ["flag"], ["y"], name="if", then_branch=branch, else_branch=branch),
+        helper.make_node("Relu", ["x"], ["inner"], name="relu"),
+        helper.make_node("Exp", ["x"], ["z"], name="exp"),
+    ]
+    model = helper.make_model(helper.make_graph(nodes, "g", [], []))
+    graph.sort_nodes(model)
+    assert [node.name for node in model.graph.node] == ["relu", "if", "exp"]
