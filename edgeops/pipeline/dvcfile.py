@@ -18,7 +18,7 @@ from edgeops.pipeline.plan import PLACEHOLDER, Step
 from edgeops.project.positions import Document, parse, reader
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
+    from collections.abc import Collection, Iterable, Sequence
 
 FILE = "dvc.yaml"
 MARK = {"generated": "edgeops"}
@@ -55,6 +55,18 @@ def by_hand(text: str) -> dict[str, Any]:
     """Return the stages of a dvc.yaml that edgeops did not generate, as plain data."""
     stages = _stages(parse(text, FILE))
     return {name: value for name, value in stages.items() if not mine(value)}
+
+
+def without(lock: str, addresses: Collection[str]) -> str:
+    """Return the text of a dvc.lock without some stages, which DVC then runs again."""
+    if not addresses:
+        return lock
+    lines = lock.splitlines(keepends=True)
+    spans, _, _ = _spans(lock, lines)
+    drop = {
+        number for span in spans if span.name in addresses for number in range(span.start, span.end)
+    }
+    return _assembled(lines, {}, drop)
 
 
 def mine(stage: Any) -> bool:

@@ -80,16 +80,30 @@ def outdated(
     needs = dependencies(steps)
     found: dict[str, list[str]] = {}
     for step in steps:
-        reasons = [f"{one.address} runs" for one in needs[step] if found.get(one.address)]
         entry = lock.get(step.address)
         if not isinstance(entry, dict):
-            reasons.append("it never ran")
-        else:
-            reasons += _command(step, entry) + _params(step, entry, values)
-            reasons += _files(step.plan.deps, entry.get("deps"), digest, "changed")
-            reasons += _files(step.writes, entry.get("outs"), digest, "is not what it made")
+            found[step.address] = ["it never ran"]
+            continue
+        reasons = [f"{one.address} runs" for one in needs[step] if found.get(one.address)]
+        reasons += _command(step, entry) + _params(step, entry, values)
+        reasons += [f"{gone} is no longer stated" for gone in no_longer_stated(step, entry)]
+        reasons += _files(step.plan.deps, entry.get("deps"), digest, "changed")
+        reasons += _files(step.writes, entry.get("outs"), digest, "is not what it made")
         found[step.address] = reasons
     return found
+
+
+def no_longer_stated(step: Step, entry: Mapping[str, Any]) -> list[str]:
+    """Return dependencies and keys that a step had when it ran and has no more.
+
+    DVC compares only what dvc.yaml lists now, so it does not see that something is gone: a key
+    taken out of edgeops.yaml would leave the result that was made with it.
+    """
+    deps = [item.get("path") for item in entry.get("deps") or []]
+    keys = (entry.get("params") or {}).get(PROJECT) or {}
+    return [str(dep) for dep in deps if dep not in step.plan.deps] + [
+        str(key) for key in keys if key not in step.plan.params
+    ]
 
 
 def command_of(step: Step) -> str | list[str]:

@@ -13,7 +13,8 @@ from edgeops.core.events import ENVIRONMENT, Silence
 from edgeops.core.files import write_atomic
 from edgeops.errors import Finding, InputError
 from edgeops.pipeline import dvc, dvcfile, verdict
-from edgeops.pipeline.lock import outdated, read_lock
+from edgeops.pipeline.lock import FILE as LOCK
+from edgeops.pipeline.lock import no_longer_stated, outdated, read_lock
 from edgeops.pipeline.outcome import failure, interrupted
 from edgeops.pipeline.plan import Step, dependencies, plan, upstream
 from edgeops.pipeline.preflight import preflight, refusal
@@ -96,9 +97,7 @@ def run_pipeline(
     note = dvc.ensure_repository(root)
     run.notes += [note] if note else []
     forget(root)
-    path = root / dvcfile.FILE
-    if not path.is_file() or path.read_text(encoding="utf-8") != run.text:
-        write_atomic(path, run.text.encode())
+    _write(run)
     began = time.time_ns()
     result = _repro(run, events or Silence())
     result |= verdict.of(root, run.loaded.project, run.chosen)
@@ -137,6 +136,19 @@ def _existing(root: Path) -> str:
         return ""
     except (OSError, UnicodeDecodeError) as error:
         raise dvcfile.unusable(dvcfile.FILE, str(error)) from error
+
+
+def _write(run: _Run) -> None:
+    """Write dvc.yaml when it says something new, and take out of dvc.lock what DVC would miss."""
+    path, lock = run.root / dvcfile.FILE, run.root / LOCK
+    if not path.is_file() or path.read_text(encoding="utf-8") != run.text:
+        write_atomic(path, run.text.encode())
+    known = read_lock(run.root)
+    shrunk = [
+        step.address for step in run.every if no_longer_stated(step, known.get(step.address) or {})
+    ]
+    if shrunk:
+        write_atomic(lock, dvcfile.without(lock.read_text(encoding="utf-8"), shrunk).encode())
 
 
 def _dry(run: _Run) -> dict[str, Any]:
