@@ -261,8 +261,9 @@ def unknown_plugin(document: Document, path: Path, value: str, known: Sequence[s
     """Return the finding on an engine or device that nobody registers."""
     near = difflib.get_close_matches(value.partition(":")[0], known, n=1)
     key = path[-1]
+    code = "engine-unknown" if key == "engine" else "device-unknown"
     return Finding(
-        f"{key}-unknown",
+        code,
         f"no {key} is called {value!r}",
         where=document.where(path),
         why=f"registered here: {', '.join(known)}",
