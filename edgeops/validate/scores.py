@@ -108,7 +108,8 @@ def class_ids(array: Any) -> Any:
     import numpy as np
 
     flat = array.reshape(len(array), -1)
-    if array.dtype.kind in _ID_KINDS and flat.shape[1] == 1:
+    ragged = array.dtype.kind == "O" and array.size > 0 and not isinstance(array.flat[0], str)
+    if array.dtype.kind in _ID_KINDS and flat.shape[1] == 1 and not ragged:
         ids = flat[:, 0]
         return ids.astype(str) if ids.dtype.kind in _TEXT_KINDS else ids
     if (

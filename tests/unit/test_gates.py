@@ -1,0 +1,170 @@
+"""Bounds, verdicts and what follows from them, as literals."""
+
+from __future__ import annotations
+
+import pytest
+
+from edgeops.core.evidence import Evidence
+from edgeops.core.gates import (
+    Bound,
+    Figure,
+    judge,
+    overall,
+    parse_bound,
+    parse_gate,
+    unknown_gates,
+)
+from edgeops.core.project import Data, Project, StageSpec, Target
+from edgeops.core.verdicts import enforce, gates_of, summary, verdicts
+from edgeops.errors import GateFailed, GateInconclusive
+from edgeops.stages.validate import ValidateOptions
+
+NOISY = Figure(5.0, (4.0, 6.0), "ms", "how it was measured", 100, noisy=True)
+
+
+@pytest.mark.parametrize(
+    ("text", "bound"),
+    [
+        (">= 0.95", Bound(">=", 0.95)),
+        ("<=5", Bound("<=", 5.0)),
+        (" < 1e-3 ", Bound("<", 0.001)),
+        ("> -.5", Bound(">", -0.5)),
+        ("== 1", Bound("==", 1.0)),
+    ],
+)
+def test_bound_is_read(text, bound):
+    assert parse_bound(text) == bound
+
+
+@pytest.mark.parametrize("text", ["", "0.95", ">= ", "=> 1", ">= 1 ms", ">= nan", ">>1", ">= 1,5"])
+def test_bound_is_refused_when_it_is_none(text):
+    with pytest.raises(ValueError, match="write an operator and a number"):
+        parse_bound(text)
+
+
+def test_gate_on_the_command_line_is_read():
+    assert parse_gate("accuracy>=0.95") == ("accuracy", ">=0.95")
+    assert parse_gate(" latency_p50_ms <= 5 ") == ("latency_p50_ms", "<= 5")
+
+
+@pytest.mark.parametrize("text", ["accuracy", ">=0.95", "accuracy=0.9", "my-metric>=1", "a>=x"])
+def test_gate_on_the_command_line_is_refused_when_it_is_none(text):
+    with pytest.raises(ValueError, match="write"):
+        parse_gate(text)
+
+
+@pytest.mark.parametrize(
+    ("bound", "word"),
+    [
+        ("<= 7", "pass"),
+        ("<= 6", "pass"),
+        ("<= 5", "inconclusive"),
+        ("<= 4.5", "inconclusive"),
+        ("< 4", "fail"),
+        ("<= 3", "fail"),
+        (">= 4", "pass"),
+        ("> 4", "inconclusive"),
+        ("== 5", "inconclusive"),
+    ],
+)
+def test_noisy_figure_is_judged_by_its_whole_interval(bound, word):
+    assert judge("latency_p50_ms", bound, NOISY).verdict == word
+
+
+def test_exact_figure_is_judged_by_its_value_and_not_by_its_interval():
+    accuracy = Figure(0.96, (0.94, 0.98), "", "accuracy", 450)
+    assert judge("accuracy", ">= 0.95", accuracy).verdict == "pass"
+    assert judge("accuracy", ">= 0.961", accuracy).verdict == "fail"
+
+
+def test_absent_figure_is_inconclusive_and_says_why():
+    verdict = judge("latency_p99_ms", "<= 5", Figure(None, absent="3 calls are too few"))
+    assert (verdict.verdict, verdict.why) == ("inconclusive", "not measured: 3 calls are too few")
+
+
+def test_verdict_carries_what_it_looked_at():
+    verdict = judge("latency_p50_ms", "<=7", NOISY)
+    assert verdict.to_json() == {
+        "name": "latency_p50_ms",
+        "bound": "<= 7",
+        "value": 5.0,
+        "interval": (4.0, 6.0),
+        "verdict": "pass",
+        "why": "the whole interval keeps the bound",
+        "evidence": "how it was measured",
+    }
+
+
+def test_one_failure_outweighs_what_is_inconclusive():
+    passes, open_, fails = (judge("f", bound, NOISY) for bound in ("<= 7", "<= 5", "<= 1"))
+    assert overall([passes, open_, fails]) == "fail"
+    assert overall([passes, open_]) == "inconclusive"
+    assert overall([passes]) == overall([]) == "pass"
+
+
+def test_unknown_gate_lists_what_is_measured_and_the_nearest_name():
+    (finding,) = unknown_gates({"accurracy": ">= 1"}, ["accuracy", "model_mb"], "edgeops.yaml:9:7")
+    assert finding.code == "gate-unknown"
+    assert finding.where == "edgeops.yaml:9:7"
+    assert finding.why == "measured here: accuracy, model_mb"
+    assert finding.fix.startswith("did you mean 'accuracy'?")
+    assert unknown_gates({"accuracy": ">= 1"}, ["accuracy"], "") == []
+
+
+def project(**gates):
+    options = ValidateOptions(gates={"accuracy": ">= 0.9", "model_mb": "<= 1"})
+    target = Target("gateway", gates=gates)
+    stages = {"check": StageSpec("check", "validate", options)}
+    return Project("p", "1.0.0", "m.onnx", Data(), {"gateway": target}, stages), target
+
+
+def test_gates_of_a_target_add_to_and_replace_those_of_the_stage():
+    assert gates_of(*project(accuracy=">= 0.8", peak_rss_mb="<= 99")) == {
+        "accuracy": ">= 0.8",
+        "model_mb": "<= 1",
+        "peak_rss_mb": "<= 99",
+    }
+
+
+def evidence(**figures):
+    return Evidence(
+        target="gateway",
+        date="2026-01-01T00:00:00+00:00",
+        engine="onnxruntime",
+        engine_version="1.20.0",
+        precision="int8",
+        threads=1,
+        device={"name": "local"},
+        model="sha256:1",
+        variant="sha256:2",
+        data={},
+        figures=figures,
+    )
+
+
+def test_gate_on_a_figure_that_evidence_lacks_is_inconclusive():
+    (verdict,) = verdicts({}, {"accuracy": ">= 0.9"})
+    assert verdict.verdict == "inconclusive"
+    assert "validate again" in verdict.why
+
+
+def test_summary_judges_old_evidence_by_new_gates_and_leaves_absent_figures_out():
+    measured = evidence(accuracy=Figure(0.9), agreement=Figure(None, absent="no classes"))
+    found = summary(measured, {"accuracy": ">= 0.95"})
+    assert found["verdict"] == "fail"
+    assert found["metrics"] == {"accuracy": 0.9}
+    assert found["gates"][0]["target"] == "gateway"
+
+
+def test_enforce_raises_by_verdict_with_the_result_attached():
+    failing = summary(evidence(accuracy=Figure(0.9)), {"accuracy": ">= 0.95"})
+    with pytest.raises(GateFailed, match=r"accuracy >= 0.95 \(0.9 on gateway\)") as failed:
+        enforce(failing)
+    assert failed.value.code == "gate-failed"
+    assert failed.value.result["verdict"] == "fail"
+    open_ = summary(evidence(latency_p50_ms=NOISY), {"latency_p50_ms": "<= 5"})
+    with pytest.raises(GateInconclusive) as undecided:
+        enforce(open_)
+    assert undecided.value.code == "gate-inconclusive"
+    passing = summary(evidence(accuracy=Figure(0.99)), {"accuracy": ">= 0.95"})
+    assert enforce(passing) == passing
