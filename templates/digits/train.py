@@ -7,7 +7,10 @@ The three parts of the data have no sample in common: what is measured was never
 Replace this file by your own training: the pipeline needs the ONNX file and the two data sets.
 """
 
+import os
 from pathlib import Path
+
+os.environ.setdefault("OMP_NUM_THREADS", "1")  # for so small a network, more threads only wait
 
 import numpy as np
 from skl2onnx import to_onnx
@@ -38,8 +41,12 @@ def main() -> None:
         options={"zipmap": False},
         target_opset=17,
     )
-    # The label is the place of the largest probability; who wants it takes the arg max.
-    model = select_model_inputs_outputs(model, outputs=["probabilities"])
+    # Only the scores are kept, with their type and shape: the label is the place of the largest.
+    _label, scores = model.graph.output
+    model = select_model_inputs_outputs(model, outputs=[scores.name])
+    model.graph.output[0].CopyFrom(scores)
+    for value in (*model.graph.input, *model.graph.output):
+        value.type.tensor_type.shape.dim[0].dim_param = "N"
 
     build, data = Path("build"), Path("data")
     build.mkdir(exist_ok=True)
