@@ -37,7 +37,7 @@ def _without_kernel(model: Any) -> Iterator[Any]:
         return
     opsets = {_domain(o.domain): o.version for o in model.opset_import}
     own = {(_domain(f.domain), f.name) for f in model.functions}
-    known: dict[tuple[str, str], bool] = {}
+    known = {("", "Constant"): True}  # becomes an initializer before kernels are looked for
     for node in _nodes(model.graph):
         key = (_domain(node.domain), node.op_type)
         if key not in known:

@@ -73,7 +73,7 @@ def _inside(model: Path, tensor: str, location: str) -> Path:
             return inside(model.parent, location)
         why = "it names no file"
     except InputError:
-        why = f"it names {location!r}; only files below the model's own folder are read"
+        why = f"it names {location!r}; only files below the model's own folder are read, links followed"
     raise InputError(
         "external-outside",
         f"{model.name} points outside its folder for the tensor {tensor!r}",

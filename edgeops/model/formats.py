@@ -17,7 +17,12 @@ _MAGIC = (
     (4, b"TFL3", "a TensorFlow Lite model", "convert its source model to ONNX instead"),
     (4, b"ORTM", "a model in ORT format", "give the .onnx it was made from"),
     (0, b"\x89HDF\r\n", "a Keras HDF5 file", "export it with tf2onnx or keras.Model.export"),
-    (0, b"PK\x03\x04", "a zip archive (PyTorch, Keras or NumPy)", "export with torch.onnx.export"),
+    (
+        0,
+        b"PK\x03\x04",
+        "a zip archive (PyTorch, Keras or NumPy)",
+        "export with torch.onnx.export or keras.Model.export",
+    ),
     (0, b"\x80\x02", "a Python pickle", "export with torch.onnx.export or skl2onnx"),
     (0, b"\x80\x03", "a Python pickle", "export with torch.onnx.export or skl2onnx"),
     (0, b"\x80\x04", "a Python pickle", "export with torch.onnx.export or skl2onnx"),

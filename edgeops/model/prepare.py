@@ -51,6 +51,7 @@ def prepare(
     if simplify:
         model, note = simplified(model)
         notes.append(note)
+    constants_to_initializers(model)
     return Prepared(model, tuple(filter(None, notes)))
 
 
@@ -61,6 +62,24 @@ def tidy_inputs(model: Any) -> None:
     del model.graph.input[:]
     model.graph.input.extend(true_inputs)
     model.ir_version = max(model.ir_version, IR)
+
+
+def constants_to_initializers(model: Any) -> None:
+    """Turn Constant nodes into initializers, where quantizers and writers look for weights."""
+    outputs = {value.name for value in model.graph.output}
+    kept: list[Any] = []
+    for node in model.graph.node:
+        tensor = next((a.t for a in node.attribute if a.name == "value" and a.HasField("t")), None)
+        if node.op_type != "Constant" or node.domain or tensor is None or node.output[0] in outputs:
+            kept.append(node)
+            continue
+        initializer = model.graph.initializer.add()
+        initializer.CopyFrom(tensor)
+        initializer.name = node.output[0]
+    if len(kept) < len(model.graph.node):
+        nodes = [type(node).FromString(node.SerializeToString()) for node in kept]
+        del model.graph.node[:]
+        model.graph.node.extend(nodes)
 
 
 def fixed(proto: Any, shapes: Mapping[str, Sequence[int]]) -> Any:

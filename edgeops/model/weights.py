@@ -62,7 +62,7 @@ def _error(
     path: Path, tensor: Any, users: list[Any], *, nan: int, inf: int, size: int
 ) -> InputError:
     user = (
-        f", which {users[0].op_type} {users[0].name or users[0].output[0]!r} uses" if users else ""
+        f", which {users[0].op_type} {users[0].name or users[0].output[0]!r} uses," if users else ""
     )
     where = f"{path}: {tensor.name or 'a constant'}"
     fix = "look at the training (a diverged loss, a division by zero), take an earlier checkpoint"

@@ -37,6 +37,7 @@ if TYPE_CHECKING:
 
 LABELS = "labels"
 _FUNCTION = re.compile(r"[A-Za-z_]\w*(\.[A-Za-z_]\w*)*:[A-Za-z_]\w*")
+_ZIP = b"PK"
 _LFS = b"version https://git-lfs.github.com/spec/"
 
 
@@ -120,8 +121,13 @@ class Npz:
 
         arrays: dict[str, Any] = {}
         name = ""
+        fix = "write it again with numpy.savez(FILE, <input name>=..., labels=...)"
         try:
-            with np.load(path, allow_pickle=False) as archive:
+            with path.open("rb") as file:
+                if file.read(2) != _ZIP:
+                    raise _malformed(path, "it is no .npz archive", fix)
+                file.seek(0)
+                archive = np.load(file, allow_pickle=False)
                 for name in archive.files:
                     arrays[name] = archive[name]
         except (zipfile.BadZipFile, OSError, ValueError, EOFError, AttributeError) as error:
@@ -133,7 +139,7 @@ class Npz:
                     why="reading them would run code from the file (pickle), so edgeops never does",
                     fix="give the array a numeric dtype before saving, all rows of one length",
                 ) from error
-            raise _malformed(path, str(error), "write it again with numpy.savez") from error
+            raise _malformed(path, str(error), fix) from error
         return _samples(arrays, path, digest(sha256_file(path)))
 
 
