@@ -59,6 +59,7 @@ class Bundle:
     ) -> None:
         self._file = file
         self._places = places
+        self._paths: dict[str, str] = {}
         self.where = where
         self.size = size
         self.manifest_descriptor, self.signature_descriptor = layout.parse_index(
@@ -66,6 +67,7 @@ class Bundle:
         )
         self.manifest_bytes = self.read(self.manifest_descriptor, layout.MAX_MANIFEST)
         self.manifest = parse_manifest(self.manifest_bytes, where)
+        self._paths = {item.blob.digest: item.path for item in self.manifest.layers}
         self.envelope_descriptor = self._envelope()
 
     @property
@@ -146,11 +148,9 @@ class Bundle:
         return self._places[name]
 
     def _differs(self, blob: Descriptor) -> TrustError:
-        paths = [item.path for item in self.manifest.layers if item.blob.digest == blob.digest]
-        named = paths[0] if paths else blob.media_type
         return TrustError(
             "digest-mismatch",
-            f"{named} in the bundle is not the file that its manifest names",
+            f"{self._paths.get(blob.digest, blob.media_type)} in the bundle is not the file that its manifest names",
             where=self.where,
             why=f"its sha256 is not {blob.hex}",
             fix="take the bundle again from where it came: this one was changed or damaged",

@@ -117,7 +117,8 @@ def parse_index(data: bytes, where: str) -> tuple[Descriptor, Descriptor | None]
     try:
         first, *rest = (parse_descriptor(item) for item in json.loads(data)["manifests"])
         signature = rest[0] if rest else None
-        if index(first, signature) != data:
+        known = first.media_type == MANIFEST_TYPE == (signature or first).media_type
+        if not known or index(first, signature) != data:
             message = "index.json is not written in the one form that this format has"
             raise ValueError(message)
     except (KeyError, TypeError, ValueError, AttributeError, RecursionError) as error:
