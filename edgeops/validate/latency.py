@@ -89,7 +89,8 @@ def _intervals(parts: list[Any], pooled: Any, seed: int) -> dict[str, tuple[floa
     sums = np.array([[part.sum(), len(part)] for part in parts])
     generator = np.random.default_rng(seed)
     draws = generator.multinomial(len(parts), np.full(len(parts), 1 / len(parts)), size=ROUNDS)
-    running = np.cumsum(draws @ counts, axis=1)
+    # As floats, for whole numbers have no fast matrix product.
+    running = np.cumsum(draws.astype(float) @ counts.astype(float), axis=1)
     found = {
         name: edges[(running >= share * running[:, -1:]).argmax(axis=1)]
         for name, share in QUANTILES.items()

@@ -122,7 +122,8 @@ class LocalDevice:
         if self.folder is None:
             message = "reach the device first: it has no work folder"
             raise RuntimeError(message)
-        return inside(self.folder, path)
+        # Names only, as below a folder that holds no link: what push links leads outside by design.
+        return self.folder / inside(self.folder / "_", path).relative_to(self.folder / "_")
 
 
 @contextmanager
