@@ -180,8 +180,11 @@ class Repro:
             os.killpg(self._process.pid, number)
 
     def _listen(self) -> None:
-        for line in self._process.stdout or ():
+        output = self._process.stdout
+        for line in output or ():
             self._lines.put((self, line.rstrip("\r\n")))
+        if output:
+            output.close()
         self._lines.put((self, None))
 
     def _wait(self) -> None:
