@@ -102,7 +102,7 @@ class Calibrator:
         return Ranges(method, bounds, unbounded, self.samples.count)
 
     def _first_pass(self) -> None:
-        if self._seen:
+        if self._seen or not self.tensors:
             return
         if not self.samples.count:
             raise InputError(
@@ -115,30 +115,35 @@ class Calibrator:
         self._seen = {name: _Seen() for name in self.tensors}
         session = session_of(graph.with_statistics(self.model, self.tensors))
         self.events.step("calibrate: ranges", total=self.samples.count)
-        start = 0
-        for feed, count in self.feeds(1, stop=1):
-            self._note(list(session.run(feed).values()), start)
-            start += count
-            self.events.advance(count)
-        for feed, count in self.feeds(self._batch(), start=start):
-            self._note(list(session.run(feed).values()), start)
+        self._note(session, 0, 1, 1)
+        if self.samples.count > 1:
+            self._note(session, 1, self.samples.count, self._batch())
+
+    def _note(self, session: OnnxRuntimeSession, start: int, stop: int, limit: int) -> None:
+        """Widen the ranges by the samples from ``start`` up to ``stop``."""
+        for feed, count in self.feeds(limit, start=start, stop=stop):
+            broken = self._widen(list(session.run(feed).values()))
+            if broken and count > 1 and limit > 1:
+                # One by one, to name the sample; nothing is lost, for it ends in a refusal.
+                self._note(session, start, start + count, 1)
+            if broken:
+                raise _not_a_number(broken, start, self.samples.source)
             start += count
             self.events.advance(count)
 
-    def _note(self, values: list[Any], start: int) -> None:
+    def _widen(self, values: list[Any]) -> str:
+        """Take in the statistics of one call; return the first tensor that is not a number."""
         for index, (name, seen) in enumerate(self._seen.items()):
             low, high, total, size = (float(value) for value in values[4 * index : 4 * index + 4])
             if not size:
                 continue
-            if (
-                math.isnan(low)
-                or math.isnan(high)
-                or (math.isnan(total) and math.isfinite(low) and math.isfinite(high))
-            ):
-                raise _not_a_number(name, start, self.samples.source)
+            bounded = math.isfinite(low) and math.isfinite(high)
+            if math.isnan(low) or math.isnan(high) or (math.isnan(total) and bounded):
+                return name
             seen.low, seen.high = min(seen.low, low), max(seen.high, high)
             seen.size = max(seen.size, int(size))
-            seen.infinite |= not (math.isfinite(low) and math.isfinite(high))
+            seen.infinite |= not bounded
+        return ""
 
     def _batch(self) -> int:
         """Return how many samples at once keep a call's activations within CALL_BYTES."""
@@ -225,7 +230,7 @@ def _not_a_number(tensor: str, sample: int, source: str) -> InputError:
     return InputError(
         "calibration-nan",
         f"the tensor {tensor!r} came out as NaN on the calibration data",
-        where=f"{source}, at or after sample {sample}",
+        where=f"{source}, sample {sample} (the first is 0)",
         why="no range can be given to what is not a number; the float model fails on this sample too",
         fix="look at that sample: NaN in the data, a division by zero or a logarithm of zero",
     )

@@ -212,7 +212,7 @@ def _quantized(
             "nothing-to-quantize",
             "no node of the model was quantized",
             why="its operators are " + ", ".join(sorted({n.op_type for n in before.graph.node})),
-            fix="keep the model in fp32, or try --scheme fp16",
+            fix="keep the model in fp32, or try --precision fp16",
         )
     # ONNX Runtime's tools append new nodes to the end; ONNX wants makers before readers.
     graph.sort_nodes(result)

@@ -281,7 +281,7 @@ def _refusal(workshop: Workshop, result: Climb, judge: Judge) -> EdgeopsError:
                 "the model has nothing to quantize",
                 where=workshop.variant.model_file,
                 why=first.why,
-                fix="keep the model in fp32, or try --scheme fp16",
+                fix="keep the model in fp32, or try --precision fp16",
                 result={"tried": tried},
             )
         return RefusedError(

@@ -95,7 +95,18 @@ def test_nan_is_refused_with_tensor_and_sample():
         calibrator(model, [[1, 1], [4, 9], [-1, 1]]).ranges("minmax")
     assert caught.value.code == "calibration-nan"
     assert "'y'" in caught.value.what
-    assert "calibration.npz" in caught.value.where
+    assert caught.value.where == "calibration.npz, sample 2 (the first is 0)"
+
+
+def test_nan_in_the_first_sample_is_named_so():
+    model = model_of(helper.make_node("Sqrt", ["x"], ["y"], name="root"))
+    with pytest.raises(InputError) as caught:
+        calibrator(model, [[-1, 1], [4, 9]]).ranges("minmax")
+    assert "sample 0" in caught.value.where
+
+
+def test_model_without_float_tensors_has_no_ranges():
+    assert calibrator(doubled(), [[1, 2]], tensors=()).ranges("entropy").bounds == {}
 
 
 def test_infinity_leaves_the_tensor_without_bounds():
