@@ -36,11 +36,12 @@ def _head(report: Mapping[str, Any]) -> str:
     if report["verdict"] == "inconclusive" and not unknown:
         title = f"is not decided: {', '.join(unmeasured)} was not measured"
     lines = [f"## {report['project']} {report['version']} {title}"]
-    lines += [f"- {_gate_line(gate)}" for gate in gates if gate["verdict"] != "pass"]
+    bad = [f"- {_gate_line(gate)}" for gate in gates if gate["verdict"] != "pass"]
+    lines += ["\n".join(bad)] if bad else []
     against = report["against"]
     if against:
-        lines.append(f"\nCompared with `{against['name']}` ({against['commit'][:8]}).")
-    return "\n".join(lines)
+        lines.append(f"Compared with `{against['name']}` ({against['commit'][:8]}).")
+    return "\n\n".join(lines)
 
 
 def _gate_line(gate: Mapping[str, Any]) -> str:
@@ -105,7 +106,7 @@ def _rebuilt(report: Mapping[str, Any]) -> str:
         [
             entry["stage"] + (f" ({entry['target']})" if entry["target"] else ""),
             entry["status"],
-            ", ".join(f"`{reason}`" for reason in entry["reasons"]) or _ABSENT,
+            _because(entry),
             "changed" if entry["outs_changed"] else "the same",
         ]
         for entry in stages
@@ -113,10 +114,18 @@ def _rebuilt(report: Mapping[str, Any]) -> str:
     return "### Rebuilt\n\n" + _table(["stage", "status", "because of", "result"], rows)
 
 
+def _because(entry: Mapping[str, Any]) -> str:
+    if entry["reasons"] or entry["status"] != "rebuilt":
+        return ", ".join(f"`{reason}`" for reason in entry["reasons"]) or _ABSENT
+    return "nothing that it tracks: it does not give the same result twice"
+
+
 def _notes(report: Mapping[str, Any]) -> str:
     lines = []
     for target in report["targets"]:
-        said = [target["missing"], target["no_before"], target["incomparable"], *target["notes"]]
+        apart = target["incomparable"]
+        other = f"the times of then are not compared: {apart}" if apart else ""
+        said = [target["missing"], target["no_before"], other, *target["notes"]]
         lines += [f"- **{target['name']}**: {note}" for note in said if note]
     return "### Notes\n\n" + "\n".join(lines) if lines else ""
 
