@@ -44,10 +44,11 @@ class Offer:
     bytes: int
 
 
-def offered(store: Store, root: bytes, channel: str, state: Path) -> Offer:
+def offered(store: Store, root: bytes, channel: str, state: Path, *, where: str = "") -> Offer:
     """Return what a channel offers, trusting ``root`` and what ``state`` remembers.
 
-    ``state`` is a folder that is written: keep it, for it is what a rollback is seen by. Raises
+    ``state`` is a folder that is written: keep it, for it is what a rollback is seen by. ``where``
+    is what errors call the repository. Raises
     TrustError ``root-malformed``, ``metadata-expired``, ``metadata-rollback``,
     ``metadata-unsigned`` or ``metadata-tampered``; TransportError ``repository-unreachable`` or
     ``store-missing``; InputError ``channel-unknown``.
@@ -57,7 +58,7 @@ def offered(store: Store, root: bytes, channel: str, state: Path) -> Offer:
     parse_root(root, "root.json")
     state.mkdir(parents=True, exist_ok=True)
     fetcher = _fetcher(store)
-    with _trust():
+    with _trust(where):
         updater = Updater(
             str(state),
             _BASE + METADATA,
@@ -72,15 +73,15 @@ def offered(store: Store, root: bytes, channel: str, state: Path) -> Offer:
             raise _unknown(channel, state)
         release = _target(updater, pointer["release"], state, RELEASE_FORMAT)
     if release is None or release["digest"] != pointer["digest"]:
-        raise _tampered("the channel names a release that is not there")
+        raise _tampered("the channel names a release that is not there", where)
     try:
         manifest = parse_descriptor(release["bundle"])
         about = str(release["project"]), str(release["version"]), manifest
         share = float(pointer["share"])
     except (KeyError, TypeError, ValueError) as error:
-        raise _tampered(f"the release manifest: {error}") from error
+        raise _tampered(f"the release manifest: {error}", where) from error
     if manifest.digest != release["digest"]:
-        raise _tampered("the release names two bundles")
+        raise _tampered("the release names two bundles", where)
     return Offer(channel, *about, share, fetcher.requests, fetcher.received)
 
 
@@ -170,19 +171,21 @@ def _fetcher(store: Store) -> Any:
 
 
 @contextmanager
-def _trust() -> Iterator[None]:
+def _trust(where: str) -> Iterator[None]:
     """Turn python-tuf's refusals into ours: every one of them ends the update."""
     from tuf.api import exceptions
     from tuf.api.serialization import DeserializationError
 
     try:
         yield
-    except EdgeopsError:
+    except EdgeopsError as error:
+        error.where = error.where or where
         raise
     except exceptions.ExpiredMetadataError as error:
         raise TrustError(
             "metadata-expired",
             "the repository was not renewed in time",
+            where=where,
             why=f"{error}: nobody signed it lately, or somebody shows an old state",
             fix="ask the publisher to publish again; check this machine's clock",
         ) from error
@@ -190,6 +193,7 @@ def _trust() -> Iterator[None]:
         raise TrustError(
             "metadata-rollback",
             "the repository shows an older state than was seen before",
+            where=where,
             why=str(error),
             fix="do not use it: ask the publisher, an old copy may have been put back",
         ) from error
@@ -197,6 +201,7 @@ def _trust() -> Iterator[None]:
         raise TrustError(
             "metadata-unsigned",
             "the repository is not signed by the keys that root.json names",
+            where=where,
             why=str(error),
             fix="check that --root is the root.json of this repository's publisher",
         ) from error
@@ -205,20 +210,22 @@ def _trust() -> Iterator[None]:
         exceptions.DownloadLengthMismatchError,
         DeserializationError,
     ) as error:
-        raise _tampered(str(error) or type(error).__name__) from error
+        raise _tampered(str(error) or type(error).__name__, where) from error
     except exceptions.DownloadError as error:
         raise TransportError(
             "repository-unreachable",
             "the repository cannot be read",
+            where=where,
             why=str(error),
             fix="check its address and that something is published there, then try again",
         ) from error
 
 
-def _tampered(why: str) -> TrustError:
+def _tampered(why: str, where: str = "") -> TrustError:
     return TrustError(
         "metadata-tampered",
         "the repository's metadata was changed or damaged",
+        where=where,
         why=why,
         fix="do not use it: ask the publisher to publish again",
     )

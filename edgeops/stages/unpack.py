@@ -63,10 +63,11 @@ def unpack_verb(request: UnpackRequest, *, events: Events) -> dict[str, Any]:
 
 def _from_bundle(request: UnpackRequest, events: Events) -> dict[str, Any]:
     from edgeops.package.bundle import open_bundle
-    from edgeops.package.unpack import choose, write_files
+    from edgeops.package.unpack import check_place, choose, write_files
     from edgeops.package.verify import checked
 
     out = request.root / request.out
+    check_place(out)
     events.step("verifying the bundle")
     with open_bundle(request.root / request.source) as bundle:
         checked(bundle)
@@ -91,7 +92,7 @@ def _from_repository(request: UnpackRequest, events: Events) -> dict[str, Any]:
         if (out / STATE).is_dir():
             shutil.copytree(out / STATE, state, symlinks=True)
         events.step("verifying the repository")
-        offer = offered(store, anchor, str(request.channel), state)
+        offer = offered(store, anchor, str(request.channel), state, where=request.source)
         data = b"".join(fetch_blob(store, offer.manifest))
         manifest = parse_manifest(data, offer.manifest.digest)
         layers = choose(manifest, request.target, request.only)

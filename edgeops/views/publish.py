@@ -9,7 +9,11 @@ if TYPE_CHECKING:
 
 
 def view(result: Mapping[str, Any]) -> Iterator[str]:
-    """Yield what is published where, until when it is good, and what it cost."""
+    """Yield what is published where, until when it is good; of a refusal, what the gates said."""
+    if "release" not in result:
+        for gate in result["gates"]:
+            yield f"{gate['verdict']:<12} {gate['target']}: {gate['name']} {gate['bound']}"
+        return
     yield (
         f"{result['project']} {result['version']} is on the channel {result['channel']} "
         f"of {result['repository']}"

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from datetime import UTC, datetime
-from pathlib import Path
+from typing import TYPE_CHECKING
 
 from edgeops.core.digest import digest, sha256_file
 from edgeops.core.events import Silence
@@ -15,6 +15,9 @@ from edgeops.package.signature import envelope
 from edgeops.publish.keys import load_keys
 from edgeops.stages.publish import PublishRequest, publish_bundle
 from tests.helpers import write_tiny_model
+
+if TYPE_CHECKING:
+    from pathlib import Path
 
 START = datetime(2026, 1, 1, tzinfo=UTC)
 

@@ -108,7 +108,9 @@ def test_a_damaged_root_is_refused(tmp_path, change):
     data = (tmp_path / "keys" / "root.json").read_bytes()
     changed = {
         "cut": data[:200],
-        "edit": data.replace(b'"version":1', b'"version":2').replace(b'"version": 1', b'"version": 2'),
+        "edit": data.replace(b'"version":1', b'"version":2').replace(
+            b'"version": 1', b'"version": 2'
+        ),
         "empty": b"",
         "list": b"[]",
     }[change]
@@ -157,9 +159,7 @@ def test_rotation_stopped_anywhere_leaves_usable_keys(tmp_path, monkeypatch, ste
 
     for name in ("_write_private", "_write_public", "write_atomic"):
         monkeypatch.setattr(module, name, stop_at(getattr(module, name)))
-    monkeypatch.setattr(
-        module.Path, "replace", stop_at(module.Path.replace), raising=True
-    )
+    monkeypatch.setattr(module.Path, "replace", stop_at(module.Path.replace), raising=True)
     with pytest.raises(KeyboardInterrupt):
         rotate_keys(tmp_path / "keys", "targets")
     monkeypatch.undo()

@@ -1,0 +1,308 @@
+"""pack, verify, unpack, diff and keys through the command line, with their error texts."""
+
+from __future__ import annotations
+
+import json
+import re
+import shutil
+
+import pytest
+
+from edgeops.cli import main
+from edgeops.core.project import Data, Project, StageSpec, Target
+from edgeops.core.stage import Out
+from edgeops.stages.pack import Pack, PackOptions
+from edgeops.stages.publish import Publish, PublishOptions
+from tests.unit._bundles import make_bundle, make_evidence, make_variant
+
+
+def _masked(text):
+    """Return an error without what differs with the versions of the libraries that wrote a file."""
+    text = re.sub(r"\b[0-9a-f]{12,64}\b", "<hex>", text)
+    return re.sub(r"\b\d{4,6}\b", "<count>", text)
+
+
+@pytest.fixture
+def run(capsys):
+    """Return a function that runs one verb and answers exit code, standard output, error."""
+
+    def runner(*arguments):
+        capsys.readouterr()
+        code = main([str(argument) for argument in arguments])
+        out, err = capsys.readouterr()
+        return code, out, err
+
+    return runner
+
+
+@pytest.fixture
+def run_json(run):
+    def runner(*arguments):
+        code, out, _ = run(*arguments, "--json")
+        return code, json.loads(out)
+
+    return runner
+
+
+@pytest.fixture
+def place(tmp_path):
+    variant = make_variant(tmp_path / "gateway")
+    make_evidence(tmp_path / "evidence.json", variant)
+    (tmp_path / "labels.txt").write_text("cat\ndog\nbird\n")
+    return tmp_path
+
+
+_PACK = ("pack", "gateway", "--name", "tiny", "--version", "1.0.0")
+_WHOLE = (*_PACK, "--evidence", "evidence.json", "--include", "labels.txt", "-o", "t.edgeops")
+
+
+def test_pack_verify_unpack_go_round(place, run_json):
+    assert run_json("-C", place, "keys", "init", "keys")[0] == 0
+    code, packed = run_json("-C", place, *_WHOLE, "--key", "keys")
+    assert code == 0
+    assert packed["bundle"] == str(place / "t.edgeops")
+    assert packed["bytes"] == (place / "t.edgeops").stat().st_size
+    assert [item["kind"] for item in packed["layers"]] == [
+        "card",
+        "evidence",
+        "labels",
+        "sbom",
+        "variant",
+        "variant",
+    ]
+    code, verified = run_json("-C", place, "verify", "t.edgeops", "--key", "keys/release.pub")
+    assert code == 0
+    assert verified["verified"] is True
+    assert verified["digest"] == packed["digest"]
+    assert len(verified["signed_by"]) == 64
+    assert [gate["verdict"] for gate in verified["gates"]] == ["pass"]
+    code, unpacked = run_json("-C", place, "unpack", "t.edgeops", "-o", "out")
+    assert code == 0
+    assert unpacked["digest"] == packed["digest"]
+    for item in unpacked["files"]:
+        assert (place / "out" / item["path"]).stat().st_size == item["bytes"]
+
+
+def test_pack_names_targets(place, run_json):
+    code, packed = run_json("-C", place, "pack", "camera=gateway", *_PACK[2:], "-o", "t.edgeops")
+    assert code == 0
+    assert {item["target"] for item in packed["layers"]} == {None, "camera"}
+
+
+def test_pack_writes_name_and_version_beside_by_default(place, run_json):
+    assert run_json("-C", place, *_PACK)[1]["bundle"] == str(place / "tiny-1.0.0.edgeops")
+
+
+def test_pack_shows_what_it_packed(place, run):
+    code, out, _ = run("-C", place, *_WHOLE)
+    assert code == 0
+    assert "t.edgeops" in out
+    assert "not signed" in out
+    assert "variants/gateway/model.onnx" in out
+
+
+def test_unpack_one_kind_and_one_target(place, run_json):
+    run_json("-C", place, *_WHOLE)
+    code, result = run_json("-C", place, "unpack", "t.edgeops", "-o", "out", "--only", "labels")
+    assert code == 0
+    assert [item["path"] for item in result["files"]] == ["labels.txt"]
+    files = sorted(path.name for path in (place / "out").rglob("*"))
+    assert files == ["bundle.json", "labels.txt"]
+
+
+def test_unpack_replaces_what_it_unpacked_before(place, run_json):
+    run_json("-C", place, *_WHOLE)
+    run_json("-C", place, "unpack", "t.edgeops", "-o", "out")
+    assert run_json("-C", place, "unpack", "t.edgeops", "-o", "out", "--only", "card")[0] == 0
+    assert sorted(path.name for path in (place / "out").iterdir()) == ["bundle.json", "card.md"]
+
+
+def test_diff_of_variants_names_what_changed(place, run_json):
+    make_variant(place / "other", seed=5)
+    code, result = run_json("-C", place, "diff", "gateway", "other")
+    assert code == 0
+    assert result["kind"] == "variant"
+    changed = {(item["where"], item["what"]) for item in result["changes"]}
+    assert ("model.onnx", "sha256") in changed
+    assert ("variant.json", "source") in changed
+    assert run_json("-C", place, "diff", "gateway", "gateway")[1]["changes"] == []
+
+
+def test_diff_of_bundles_names_figures_and_files(tmp_path, run_json):
+    one = make_bundle(tmp_path / "a")
+    two = make_bundle(tmp_path / "b", version="1.1.0", value=0.9)
+    code, result = run_json("diff", one, two)
+    assert code == 0
+    changes = {(item["where"], item["what"]): item for item in result["changes"]}
+    figure = changes["gateway/figures", "accuracy"]
+    assert (figure["before"], figure["after"]) == (0.97, 0.9)
+    assert changes["gateway/gates", "accuracy"]["after"] == ">= 0.95: fail"
+    assert changes["bundle", "version"]["after"] == "1.1.0"
+    assert ("gateway/model.onnx", "sha256") not in changes
+
+
+def test_inspect_takes_a_bundle(tmp_path, run_json):
+    code, about = run_json("inspect", make_bundle(tmp_path))
+    assert code == 0
+    assert about["format"] == "edgeops bundle"
+    assert about["digest"].startswith("sha256:")
+
+
+def _damage(path, what):
+    data = path.read_bytes()
+    weights = data.index(b"blobs/sha256") + 600
+    path.write_bytes(
+        {
+            "truncated": data[:-2000],
+            "tampered": data[:weights] + b"\1" + data[weights + 1 :],
+            "empty": b"",
+            "html": b"<!doctype html>" + b" " * 2000,
+        }[what]
+    )
+
+
+@pytest.mark.parametrize(
+    ("what", "code"), [("truncated", 20), ("tampered", 20), ("empty", 3), ("html", 3)]
+)
+def test_verify_of_a_damaged_bundle(place, run, golden, what, code):
+    run("-C", place, *_WHOLE)
+    _damage(place / "t.edgeops", what)
+    found, _, err = run("-C", place, "verify", "t.edgeops")
+    assert found == code
+    golden(f"errors/bundle-{what}.txt", _masked(err))
+
+
+def test_unpack_of_a_damaged_bundle_leaves_nothing(place, run):
+    run("-C", place, *_WHOLE)
+    _damage(place / "t.edgeops", "tampered")
+    assert run("-C", place, "unpack", "t.edgeops", "-o", "out")[0] == 20
+    assert not (place / "out").exists()
+
+
+_ERRORS = {
+    "bundle-missing": (3, ("verify", "nowhere.edgeops")),
+    "bundle-unsigned": (20, ("verify", "t.edgeops", "--key", "keys")),
+    "public-key-missing": (3, ("verify", "t.edgeops", "--key", "nowhere.pub")),
+    "pack-no-name": (2, ("pack", "gateway")),
+    "pack-name-invalid": (3, ("pack", "gateway", "--name", "a/b", "--version", "1")),
+    "pack-two-targets": (2, ("pack", "gateway", "gateway", "--name", "a", "--version", "1")),
+    "pack-no-variant": (3, ("pack", "nowhere", "--name", "a", "--version", "1")),
+    "pack-no-evidence": (3, (*_PACK, "--evidence", "nowhere.json")),
+    "pack-no-include": (3, (*_PACK, "--include", "nowhere.txt")),
+    "pack-include-reserved": (3, (*_PACK, "--include", "card.md")),
+    "pack-no-keys": (4, (*_PACK, "--key", "nowhere")),
+    "unpack-occupied": (3, ("unpack", "t.edgeops", "-o", "gateway")),
+    "unpack-target": (3, ("unpack", "t.edgeops", "-o", "o", "--target", "gatevay")),
+    "unpack-kind": (2, ("unpack", "t.edgeops", "-o", "o", "--only", "weights")),
+    "unpack-channel": (2, ("unpack", "t.edgeops", "-o", "o", "--channel", "stable")),
+    "diff-mixed": (3, ("diff", "gateway", "t.edgeops")),
+    "keys-exist": (3, ("keys", "init", "keys")),
+    "keys-role": (3, ("keys", "rotate", "keys", "--role", "release")),
+}
+
+
+@pytest.mark.parametrize("case", _ERRORS)
+def test_error_text(place, run, golden, case):
+    assert run("-C", place, "keys", "init", "keys")[0] == 0
+    assert run("-C", place, *_WHOLE)[0] == 0
+    expected, arguments = _ERRORS[case]
+    code, _, err = run("-C", place, *arguments)
+    assert code == expected
+    golden(f"errors/{case}.txt", _masked(err))
+
+
+def test_pack_refuses_evidence_of_another_variant(place, run, golden):
+    make_variant(place / "gateway", seed=9)
+    code, _, err = run("-C", place, *_WHOLE)
+    assert code == 3
+    golden("errors/evidence-foreign.txt", _masked(err))
+
+
+def _project(**stages):
+    specs = {
+        name: StageSpec(name, name, options, given) for name, (options, given) in stages.items()
+    }
+    targets = {name: Target(name) for name in ("desktop", "gateway")}
+    return Project("tiny", "1.0.0", "m.onnx", Data(), targets, specs)
+
+
+def test_pack_plan_reads_variants_evidence_and_includes():
+    options = PackOptions(include=("labels.txt",), key=".edgeops/keys")
+    project = _project(quantize=(None, ()), validate=(None, ()), pack=(options, ("include", "key")))
+    plan = Pack().plan(project, None, options)
+    assert plan.deps == (
+        "build/desktop/quantized",
+        "build/gateway/quantized",
+        "reports/desktop/evidence.json",
+        "reports/gateway/evidence.json",
+        "labels.txt",
+    )
+    assert plan.outs == (Out("dist/tiny-1.0.0.edgeops"),)
+    assert plan.params == ("project", "version", "stages.pack.include", "stages.pack.key")
+
+
+def test_pack_plan_without_quantize_and_validate():
+    project = _project(pack=(PackOptions(), ()))
+    plan = Pack().plan(project, None, PackOptions())
+    assert plan.deps == ("build/desktop/converted", "build/gateway/converted")
+
+
+def test_publish_plan_keeps_the_repository():
+    options = PublishOptions(to="releases", channel="beta")
+    project = _project(pack=(PackOptions(), ()), publish=(options, ("to", "channel")))
+    plan = Publish().plan(project, None, options)
+    assert plan.deps == ("dist/tiny-1.0.0.edgeops",)
+    assert plan.outs == (Out("releases", persist=True),)
+    assert plan.params == tuple(
+        f"stages.publish.{key}" for key in ("to", "channel", "key", "accept")
+    )
+
+
+_YAML = """
+project: tiny
+version: 1.0.0
+model: model.onnx
+targets:
+  gateway: {engine: onnxruntime, device: local, precision: fp32}
+stages:
+  convert: {}
+  pack: {include: [labels.txt], key: keys}
+  publish: {to: releases, channel: beta, key: keys, accept: "no gates in this test"}
+"""
+
+
+def test_pack_in_a_project_does_as_edgeops_yaml_says(place, run_json):
+    (place / "edgeops.yaml").write_text(_YAML)
+    shutil.copytree(place / "gateway", place / "build" / "gateway" / "converted")
+    code, result = run_json("-C", place, "pack")
+    assert (code, result["error"]["code"]) == (4, "keys-missing")
+    assert run_json("-C", place, "keys", "init", "keys")[0] == 0
+    code, result = run_json("-C", place, "pack")
+    assert code == 0
+    assert result["bundle"] == str(place / "dist" / "tiny-1.0.0.edgeops")
+    assert result["signed"] is True
+    code, result = run_json("-C", place, "pack", "--name", "x")
+    assert (code, result["error"]["code"]) == (2, "pack-usage")
+    (place / "labels.txt").unlink()
+    code, result = run_json("-C", place, "pack")
+    assert (code, result["findings"][0]["code"]) == (3, "include-missing")
+
+
+def test_stages_run_in_a_project(place, run_json):
+    from edgeops.core.events import Silence
+    from edgeops.core.stage import StageContext
+    from edgeops.project.load import load_project
+
+    (place / "edgeops.yaml").write_text(_YAML)
+    shutil.copytree(place / "gateway", place / "build" / "gateway" / "converted")
+    run_json("-C", place, "keys", "init", "keys")
+    project = load_project(place)
+    for stage in (Pack(), Publish()):
+        name = stage.info.name
+        options = project.stages[name].options
+        assert list(stage.preflight(place, project, None, options)) == []
+        result = stage.run(StageContext(place, project, name, None, Silence()), options)
+        assert all(isinstance(value, int) for value in result.figures.values())
+    offer = ("--channel", "beta", "--root", "keys/root.json")
+    code, result = run_json("-C", place, "unpack", "releases", *offer, "-o", "device")
+    assert (code, result["version"]) == (0, "1.0.0")

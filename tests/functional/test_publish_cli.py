@@ -1,0 +1,172 @@
+"""publish, keys rotate and unpack from a repository through the command line."""
+
+from __future__ import annotations
+
+import json
+import re
+import shutil
+
+import numpy as np
+import pytest
+
+from edgeops.cli import main
+from edgeops.runtime import Predictor
+from tests.unit._bundles import make_bundle
+
+
+def _masked(text):
+    """Return an error without what differs with the versions of the libraries that wrote a file."""
+    text = re.sub(r"\b[0-9a-f]{12,64}\b", "<hex>", text)
+    return re.sub(r"\b\d{4,6}\b", "<count>", text)
+
+
+@pytest.fixture
+def run(capsys):
+    def runner(*arguments):
+        capsys.readouterr()
+        code = main([str(argument) for argument in arguments])
+        out, err = capsys.readouterr()
+        return code, out, err
+
+    return runner
+
+
+@pytest.fixture
+def run_json(run):
+    def runner(*arguments):
+        code, out, _ = run(*arguments, "--json")
+        return code, json.loads(out)
+
+    return runner
+
+
+@pytest.fixture
+def place(tmp_path, run):
+    assert run("-C", tmp_path, "keys", "init", "keys")[0] == 0
+    make_bundle(tmp_path, key=tmp_path / "keys").rename(tmp_path / "t.edgeops")
+    return tmp_path
+
+
+_PUBLISH = ("publish", "t.edgeops", "--to", "repo", "--channel", "beta", "--key", "keys")
+_DEVICE = ("unpack", "repo", "--channel", "beta", "--root", "keys/root.json", "-o", "device")
+
+
+def test_from_bundle_to_a_prediction_on_a_device(place, run_json):
+    code, published = run_json("-C", place, *_PUBLISH)
+    assert code == 0
+    assert published["release"] == "releases/tiny/1.0.0.json"
+    assert published["channel"] == "beta"
+    assert published["bytes_uploaded"] > 0
+    assert published["deltas"] == []
+    code, result = run_json("-C", place, *_DEVICE, "--target", "gateway")
+    assert code == 0
+    assert result["digest"] == published["digest"]
+    answer = Predictor(place / "device").predict({"x": np.zeros((1, 4), np.float32)})
+    assert answer["probabilities"].shape == (1, 3)
+
+
+def test_publish_shows_what_it_did(place, run):
+    code, out, _ = run("-C", place, *_PUBLISH)
+    assert code == 0
+    assert out.startswith("tiny 1.0.0 is on the channel beta of repo\n")
+    code, out, _ = run("-C", place, *_DEVICE)
+    assert code == 0
+    assert "from the channel beta, verified: 13 requests" in out
+
+
+def test_rotation_reaches_a_device(place, run_json):
+    shutil.copy(place / "keys" / "root.json", place / "first.json")
+    run_json("-C", place, *_PUBLISH)
+    code, result = run_json("-C", place, "keys", "rotate", "keys", "--role", "root", "--to", "repo")
+    assert code == 0
+    assert result["version"] == 2
+    device = [item.replace("keys/root.json", "first.json") for item in _DEVICE]
+    assert run_json("-C", place, *device)[0] == 0
+
+
+def _failing(place):
+    make_bundle(place / "f", value=0.5).replace(place / "t.edgeops")
+
+
+def _no_gates(place):
+    make_bundle(place / "f", measured=False).replace(place / "t.edgeops")
+
+
+def _published_other(place):
+    main(["-C", str(place), *_PUBLISH])
+    make_bundle(place / "o", seed=4).replace(place / "t.edgeops")
+
+
+def _published_newer(place):
+    bundle = (place / "t.edgeops").read_bytes()
+    make_bundle(place / "o", version="2.0.0").replace(place / "t.edgeops")
+    main(["-C", str(place), *_PUBLISH])
+    (place / "t.edgeops").write_bytes(bundle)
+
+
+def _published(place):
+    main(["-C", str(place), *_PUBLISH])
+
+
+def _rolled_back(place):
+    _published(place)
+    shutil.copytree(place / "repo", place / "old")
+    make_bundle(place / "o", version="2.0.0").replace(place / "t.edgeops")
+    _published(place)
+    main(["-C", str(place), *_DEVICE])
+    shutil.rmtree(place / "repo")
+    (place / "old").rename(place / "repo")
+
+
+def _tampered(place):
+    _published(place)
+    for path in (place / "repo" / "targets" / "channels").iterdir():
+        path.write_bytes(path.read_bytes().replace(b"1.0.0", b"6.6.6"))
+
+
+_ERRORS = {
+    "publish-gate-failed": (11, _failing, _PUBLISH),
+    "publish-no-gates": (12, _no_gates, _PUBLISH),
+    "publish-no-keys": (4, None, (*_PUBLISH[:-1], "nowhere")),
+    "publish-exists": (3, _published_other, _PUBLISH),
+    "publish-backwards": (3, _published_newer, _PUBLISH),
+    "publish-store": (4, None, ("publish", "t.edgeops", "--to", "s3://b", *_PUBLISH[4:])),
+    "publish-no-bundle": (3, None, ("publish", "nowhere.edgeops", *_PUBLISH[2:])),
+    "unpack-no-root": (2, _published, ("unpack", "repo", "-o", "device")),
+    "unpack-no-channel": (3, _published, [*_DEVICE[:3], "stable", *_DEVICE[4:]]),
+    "unpack-rolled-back": (20, _rolled_back, _DEVICE),
+    "unpack-tampered": (20, _tampered, _DEVICE),
+}
+
+
+@pytest.mark.parametrize("case", _ERRORS)
+def test_error_text(place, run, golden, case):
+    expected, prepare, arguments = _ERRORS[case]
+    if prepare:
+        prepare(place)
+    code, _, err = run("-C", place, *arguments)
+    assert code == expected
+    error = err[err.index("error:") :]
+    golden(f"errors/{case}.txt", _masked(error))
+
+
+def test_accept_publishes_what_did_not_pass(place, run_json):
+    _failing(place)
+    code, result = run_json("-C", place, *_PUBLISH)
+    assert code == 11
+    assert result["gates"][0]["verdict"] == "fail"
+    code, result = run_json("-C", place, *_PUBLISH, "--accept", "agreed by phone")
+    assert (code, result["accepted"]) == (0, "agreed by phone")
+
+
+def test_rollback_is_said(place, run_json):
+    _published_newer(place)
+    assert run_json("-C", place, *_PUBLISH, "--rollback")[0] == 0
+    assert run_json("-C", place, *_DEVICE)[1]["version"] == "1.0.0"
+
+
+def test_a_refused_device_keeps_what_it_had(place, run_json):
+    _rolled_back(place)
+    assert Predictor(place / "device").version == "2.0.0"
+    assert run_json("-C", place, *_DEVICE)[0] == 20
+    assert Predictor(place / "device").version == "2.0.0"
