@@ -123,10 +123,16 @@ def _prepared(root: Path, stages: Sequence[str], target: str | None, how: How) -
     wanted, others = choose(every, stages, target, loaded.project, by_hand)
     whole = not stages and target is None
     chosen = every if whole else upstream(every, wanted)
-    findings += preflight(root, loaded, chosen, every, by_hand)
+    run = _Run(root, loaded, every, chosen, others, whole, text, how)
+    if not findings and preflight(root, loaded, chosen, every, by_hand):
+        # What keeps a step from running does not matter where it has nothing to do: a clone with
+        # all results pulled needs no signing keys.
+        reasons = run.stale()
+        at_work = [step for step in chosen if reasons[step.address]]
+        findings += preflight(root, loaded, at_work, every, by_hand)
     if findings:
         raise refusal(findings)
-    return _Run(root, loaded, every, chosen, others, whole, text, how)
+    return run
 
 
 def _existing(root: Path) -> str:
