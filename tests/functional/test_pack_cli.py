@@ -5,6 +5,8 @@ from __future__ import annotations
 import json
 import re
 import shutil
+import subprocess
+import sys
 
 import pytest
 
@@ -306,3 +308,25 @@ def test_stages_run_in_a_project(place, run_json):
     offer = ("--channel", "beta", "--root", "keys/root.json")
     code, result = run_json("-C", place, "unpack", "releases", *offer, "-o", "device")
     assert (code, result["version"]) == (0, "1.0.0")
+
+
+@pytest.mark.slow
+def test_diff_of_revisions_compares_the_metrics(tmp_path, run_json):
+    def do(*command):
+        subprocess.run(command, cwd=tmp_path, check=True, capture_output=True)
+
+    do("git", "init", "-q")
+    do(sys.executable, "-m", "dvc", "init", "-q")
+    (tmp_path / "dvc.yaml").write_text("metrics:\n  - metrics.json\n")
+    for accuracy in (0.9, 0.95):
+        (tmp_path / "metrics.json").write_text(json.dumps({"accuracy": accuracy, "mb": 1}))
+        do("git", "add", "-A")
+        do("git", "commit", "-qm", f"accuracy {accuracy}")
+    code, result = run_json("-C", tmp_path, "diff", "HEAD~1", "HEAD")
+    assert code == 0
+    assert result["changes"] == [
+        {"where": "metrics.json", "what": "accuracy", "before": 0.9, "after": 0.95}
+    ]
+    code, result = run_json("-C", tmp_path, "diff", "HEAD", "nowhere")
+    assert (code, result["error"]["code"]) == (3, "revision-unknown")
+    assert "nowhere" in result["error"]["what"]

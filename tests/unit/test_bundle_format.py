@@ -9,6 +9,7 @@ import os
 import subprocess
 import sys
 import tarfile
+import tracemalloc
 from pathlib import Path
 
 import pytest
@@ -347,3 +348,19 @@ def test_flipping_any_byte_of_the_index_is_refused(tmp_path):
         flipped[position] ^= 4
         bundle.write_bytes(flipped)
         assert _refusal(bundle) in ("bundle-malformed", "digest-mismatch")
+
+
+def test_packing_and_opening_hold_no_weights_in_memory(tmp_path):
+    size = 48 << 20
+    with (tmp_path / "weights").open("wb") as file:
+        file.truncate(size)
+    tracemalloc.start()
+    try:
+        part = Part("weights.bin", "code", tmp_path / "weights")
+        written = write_bundle(tmp_path / "x.edgeops", "x", "1", [part], variants={})
+        with open_bundle(written.path) as bundle:
+            assert bundle.manifest.layers[0].blob.size == size
+        peak = tracemalloc.get_traced_memory()[1]
+    finally:
+        tracemalloc.stop()
+    assert peak < size / 8
