@@ -120,6 +120,11 @@ class Lines:
         """Print a figure."""
         note(f"  {name} {value:.4g}" if isinstance(value, float) else f"  {name} {value}")
 
+    def done(self, name: str, status: str, seconds: float) -> None:
+        """Print how a stage ended, unless it had nothing to do."""
+        if status != "cached":
+            note(f"{name}: {status} in {seconds:.1f} s")
+
 
 class _Plain:
     """Events that need no display to be opened or closed."""

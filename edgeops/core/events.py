@@ -29,6 +29,9 @@ class Events(Protocol):
     def figure(self, name: str, value: float | str) -> None:
         """Report a measured figure as soon as it is known."""
 
+    def done(self, name: str, status: str, seconds: float) -> None:
+        """Say that the stage called ``name`` ended: ran, cached or failed."""
+
 
 class Silence:
     """Events that go nowhere."""
@@ -40,6 +43,9 @@ class Silence:
         """Ignore it."""
 
     def figure(self, name: str, value: float | str) -> None:
+        """Ignore it."""
+
+    def done(self, name: str, status: str, seconds: float) -> None:
         """Ignore it."""
 
 
@@ -65,6 +71,9 @@ class EventFile:
     def figure(self, name: str, value: float | str) -> None:
         """Append a figure."""
         self.send("figure", name=name, value=value)
+
+    def done(self, name: str, status: str, seconds: float) -> None:
+        """Append nothing: the parent knows when a stage ends."""
 
     def send(self, kind: str, **fields: Any) -> None:
         """Append one event in a single write, so that stages running side by side do not mix."""

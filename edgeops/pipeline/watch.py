@@ -59,6 +59,7 @@ class Watch:
             self.restored |= said.kind == "restored"
             if self.status.get(said.stage) not in ("ran", "running"):
                 self.status[said.stage] = "cached"
+                self._events.done(said.stage, "cached", 0.0)
         elif said.kind == "failed":
             self._fail(repro, said.stage, said.text)
         elif said.kind == "saved":
@@ -115,6 +116,7 @@ class Watch:
     def _clock(self, address: str) -> None:
         if address in self._began:
             self.seconds[address] = time.monotonic() - self._began[address]
+        self._events.done(address, self.status[address], self.seconds.get(address, 0.0))
 
     def _output(self, address: str, text: str) -> None:
         if text.startswith("> ") and not self.tails[address]:
