@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import asdict, dataclass, field
 from typing import TYPE_CHECKING, Any, Literal
 
 from edgeops.errors import Finding, InputError, RefusedError
@@ -11,7 +11,6 @@ from edgeops.errors import Finding, InputError, RefusedError
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from edgeops.core.contracts import Samples
     from edgeops.core.events import Events
     from edgeops.core.project import Data
     from edgeops.core.variant import Variant
@@ -72,7 +71,7 @@ def quantize_variant(
     from edgeops.core.variant import read_variant
     from edgeops.project.datasets import samples_for
     from edgeops.quantize.search import Workshop, search
-    from edgeops.stages.quantize_judge import FloatJudge
+    from edgeops.stages.quantize_judge import FloatJudge, spread
     from edgeops.validate.metrics import resolve
 
     start = time.perf_counter()
@@ -83,7 +82,7 @@ def quantize_variant(
         judged = samples_for(data.evaluation, root, before.inputs, labels=True)
     given = None
     if data.calibration:
-        given = _spread(samples_for(data.calibration, root, before.inputs), options.samples)
+        given = spread(samples_for(data.calibration, root, before.inputs), options.samples)
     elif recipe.scheme == "static" or judged is None:
         missing = no_calibration()
         raise InputError(missing.code, missing.what, why=missing.why, fix=missing.fix)
@@ -156,21 +155,6 @@ def _float_model(source: Path, variant: Variant) -> Any:
             fix="convert with form: onnx (edgeops convert MODEL --to onnxruntime --form onnx)",
         )
     return load_model(source / variant.model_file).proto
-
-
-def _spread(samples: Samples, most: int) -> Samples:
-    """Return at most ``most`` samples, evenly spread, so that sorted data keeps its variety."""
-    import numpy as np
-
-    if most <= 0 or samples.count <= most:
-        return samples
-    chosen = np.linspace(0, samples.count - 1, most).round().astype(int)
-    return replace(
-        samples,
-        arrays={name: a if a.ndim == 0 else a[chosen] for name, a in samples.arrays.items()},
-        labels=None if samples.labels is None else samples.labels[chosen],
-        count=most,
-    )
 
 
 def _notes(before: Variant, after: Variant, *, judged: bool) -> list[str]:
