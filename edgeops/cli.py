@@ -57,6 +57,8 @@ def _typer(arguments: list[str], *, as_json: bool) -> int:
         app(args=arguments, prog_name="edgeops")
     except SystemExit as end:
         code = end.code if isinstance(end.code, int) else ExitCode.OK
+        if code == ExitCode.INTERRUPTED:  # Typer ends on Ctrl-C without a word
+            raise KeyboardInterrupt from None
         if code == ExitCode.USAGE and isinstance(errors, _Remembering):
             console.document(_usage_document(errors.text))
         return code
