@@ -96,7 +96,9 @@ def reader() -> YAML:
     """Return a YAML 1.2 reader, the same that DVC uses."""
     import ruamel.yaml
 
-    return ruamel.yaml.YAML(typ="safe", pure=True)
+    yaml = ruamel.yaml.YAML(typ="safe", pure=True)
+    yaml.composer.warn_double_anchors = False  # YAML allows it; the nearest above is meant
+    return yaml
 
 
 class _Builder:

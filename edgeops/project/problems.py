@@ -117,7 +117,7 @@ def _bad_name(document: Document, path: Path, name: str) -> Finding:
     return Finding(
         "name-bad",
         f"{name!r} cannot be a name",
-        where=document.where(path, key=True),
+        where=document.where(path, key=path != ("project",)),
         why="names stand in paths, in stage addresses and in bundles",
         fix="use lower-case letters, digits, - and _, and begin with a letter or a digit",
     )
