@@ -69,26 +69,15 @@ def quantize_variant(
     ``nothing-to-quantize``, ``quantizer-failed``, ``format-not-quantizable``, ``accuracy-budget``.
     """
     from edgeops.core.variant import read_variant
-    from edgeops.project.datasets import samples_for
     from edgeops.quantize.search import Workshop, search
-    from edgeops.stages.quantize_judge import FloatJudge, spread
+    from edgeops.stages.quantize_judge import FloatJudge
     from edgeops.validate.metrics import resolve
 
     start = time.perf_counter()
     before = read_variant(source)
     recipe = _recipe(options, precision)
-    judged = None
-    if metric and data.evaluation:
-        judged = samples_for(data.evaluation, root, before.inputs, labels=True)
-    given = None
-    if data.calibration:
-        given = spread(samples_for(data.calibration, root, before.inputs), options.samples)
-    elif recipe.scheme == "static" or judged is None:
-        missing = no_calibration()
-        raise InputError(missing.code, missing.what, why=missing.why, fix=missing.fix)
+    given, judged = _samples(data, root, before, recipe, metric, options.samples)
     shown = judged or given
-    if shown is None:
-        raise AssertionError
     scale = resolve(metric, root) if judged else None
     workshop = Workshop(_float_model(source, before), before, recipe, given, events)
     judge = FloatJudge(
@@ -119,6 +108,27 @@ def quantize_variant(
         "notes": _notes(before, after, judged=scale is not None),
         "seconds": round(time.perf_counter() - start, 3),
     }
+
+
+def _samples(
+    data: Data, root: Path, variant: Variant, recipe: Recipe, metric: str, most: int
+) -> Any:
+    """Return the calibration and the evaluation samples, None for one of them where it is unstated.
+
+    Raises InputError ``calibration-missing`` when there is nothing to measure or compare on.
+    """
+    from edgeops.project.datasets import samples_for
+    from edgeops.stages.quantize_judge import spread
+
+    judged = None
+    if metric and data.evaluation:
+        judged = samples_for(data.evaluation, root, variant.inputs, labels=True)
+    if data.calibration:
+        return spread(samples_for(data.calibration, root, variant.inputs), most), judged
+    if recipe.scheme == "static" or judged is None:
+        missing = no_calibration()
+        raise InputError(missing.code, missing.what, why=missing.why, fix=missing.fix)
+    return None, judged
 
 
 def _recipe(options: QuantizeOptions, precision: str) -> Recipe:

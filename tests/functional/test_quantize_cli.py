@@ -112,7 +112,9 @@ def test_quantize_by_other_schemes(project, capsys, argv, precision, scheme):
 
 
 def test_quantize_takes_a_variant_folder(project, capsys):
-    assert run(project, capsys, "convert", "model.onnx", "--to", "onnxruntime", "-o", "fp32")[0] == 0
+    assert (
+        run(project, capsys, "convert", "model.onnx", "--to", "onnxruntime", "-o", "fp32")[0] == 0
+    )
     argv = ("quantize", "fp32", *JUDGED[2:])
     code, result = run(project, capsys, *argv)
     assert code == 0
