@@ -65,23 +65,28 @@ def pack_files(contents: Contents, out: Path, *, sign: Sign | None, events: Even
     return written
 
 
-def include_problems(root: Path, include: Sequence[str], made: Sequence[str]) -> list[Finding]:
-    """Return what is wrong with the files to include; ``made`` need not be there yet."""
-    findings = [_include_problem(root, name, made) for name in dict.fromkeys(include)]
+def include_problems(
+    root: Path, include: Sequence[str], made: Sequence[str], where: str = ""
+) -> list[Finding]:
+    """Return what is wrong with the files to include; ``made`` need not be there yet.
+
+    ``where`` is left empty for files that edgeops.yaml names: the caller knows their line.
+    """
+    findings = [_include_problem(root, name, made, where) for name in dict.fromkeys(include)]
     return [finding for finding in findings if finding is not None]
 
 
-def _include_problem(root: Path, name: str, made: Sequence[str]) -> Finding | None:
+def _include_problem(root: Path, name: str, made: Sequence[str], where: str) -> Finding | None:
     try:
         path = inside(root, name)
     except InputError as error:
-        return Finding(error.code, error.what, "pack.include", error.why, error.fix)
+        return Finding(error.code, error.what, where, error.why, error.fix)
     pure = PurePosixPath(name)
     if name != str(pure) or name in _RESERVED or pure.parts[0] in ("variants", "evidence"):
         return Finding(
             "include-reserved",
             f"{name!r} cannot be a place in the bundle",
-            "pack.include",
+            where,
             "variants/, evidence/, card.md, sbom.cdx.json and bundle.json are written by pack",
             "rename the file, and name it without ./ or doubled slashes",
         )
@@ -91,7 +96,7 @@ def _include_problem(root: Path, name: str, made: Sequence[str]) -> Finding | No
     return Finding(
         "include-missing",
         f"{name} is to be packed, but it is {'a folder' if path.is_dir() else 'not there'}",
-        "pack.include",
+        where,
         "each include is one file of the project",
         "write the file, or take it out of include",
     )

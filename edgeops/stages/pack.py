@@ -68,7 +68,7 @@ class Pack:
         del target
         findings = include_problems(root, options.include, _made(project))
         if options.key and not findings:
-            check_keys(root / options.key, "stages.pack.key")
+            check_keys(root / options.key)
         return findings
 
     def run(self, context: StageContext, options: PackOptions) -> StageResult:
@@ -196,13 +196,13 @@ def _project_contents(context: StageContext, options: PackOptions) -> Contents:
     )
 
 
-def check_keys(folder: Path, where: str) -> None:
+def check_keys(folder: Path) -> None:
     """Raise MissingError ``keys-missing`` unless ``folder`` holds a root of trust."""
     from edgeops.publish.keys import keys_missing
 
     if not (folder / "root.json").is_file():
         error = keys_missing(folder)
-        error.where = where
+        error.where = ""  # the caller knows the line that names the folder
         raise error
 
 
@@ -262,7 +262,9 @@ def _named_includes(root: Path, include: Sequence[str]) -> dict[str, Path]:
 
     paths = [root / name for name in include]
     findings = [
-        finding for path in paths for finding in include_problems(path.parent, [path.name], ())
+        finding
+        for path in paths
+        for finding in include_problems(path.parent, [path.name], (), "--include")
     ]
     names = [path.name for path in paths]
     findings += [

@@ -68,7 +68,7 @@ class Publish:
         from edgeops.publish.stores import open_store
 
         open_store(options.to, root)
-        check_keys(root / options.key, "stages.publish.key")
+        check_keys(root / options.key)
         return ()
 
     def run(self, context: StageContext, options: PublishOptions) -> StageResult:
