@@ -7,7 +7,7 @@ What may ship is decided from its evidence, by ``publish`` and by the exit codes
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
@@ -162,8 +162,15 @@ def validate_variant(
 
     bounds = _parsed(gates)
     folder = root / source if source and (root / source).is_dir() else None
+    every = names(figure_name(metric))
     known = names(figure_name(metric), source=bool(source), fp32=folder is not None)
-    findings = unknown_gates(bounds, known, "--gate")
+    findings = [
+        replace(found, fix="name what to compare with: --source MODEL, or --source FP32_VARIANT")
+        if name in every
+        else found
+        for name in bounds
+        for found in unknown_gates({name: ""}, known, "--gate")
+    ]
     if findings:
         raise input_error(findings)
     about = read_variant(variant)
@@ -221,10 +228,14 @@ def _project_job(context: StageContext, target: Target, options: ValidateOptions
 
 def _measured(job: Job, events: Events) -> tuple[Evidence, Measured]:
     """Measure a job on its device and judge it."""
+    from edgeops.validate.accuracy import evaluate
     from edgeops.validate.figures import cost_figures, details, notes
     from edgeops.validate.measured import PROCESSES, bench, device
 
     label = f"{job.name} on {job.device}"
+    if job.source is not None:
+        # What does not fit the metric shows here, before time is spent on measuring.
+        evaluate(job.source, job.samples.labels, job.metric, output=job.options.output, rounds=0)
     with (
         device(job.device) as reached,
         bench(

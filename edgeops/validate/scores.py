@@ -185,13 +185,15 @@ def checked_labels(labels: Any, samples: int) -> Any:
 def same_kind(ids: Any, labels: Any) -> None:
     """Raise InputError ``labels-misfit`` when one side names classes by text and the other by number."""
     if (ids.dtype.kind in _TEXT_KINDS) != (labels.dtype.kind in _TEXT_KINDS):
-        raise _misfit(f"the model answers {ids.dtype} and labels are {labels.dtype}")
+        kinds = ["text" if one.dtype.kind in _TEXT_KINDS else "numbers" for one in (ids, labels)]
+        raise _misfit(f"the model names classes by {kinds[0]}, the labels by {kinds[1]}")
 
 
 def _misfit(why: str) -> InputError:
     return InputError(
         "labels-misfit",
         "the labels do not fit what the model answers",
+        where="labels",
         why=why,
         fix="save labels as the numbers of the classes, in the order of the model's outputs",
     )
