@@ -23,6 +23,8 @@ YAML = """
       desktop: {engine: onnxruntime}
     stages:
       convert: {}
+      quantize: {max_drop: 0.01}
+      validate: {metric: accuracy}
 """
 
 
