@@ -47,7 +47,7 @@ def installed(wheel, tmp_path_factory):
             (links / path.name).symlink_to(path)
     (site / "dependencies.pth").write_text(f"{links}\n")
     script = folder / "bin/edgeops"
-    script.write_text(f"#!{python}\nimport sys\nfrom edgeops.cli import main\nsys.exit(main())\n")
+    script.write_text(f"#!{python}\nimport sys\nfrom edgeops.__main__ import main\nsys.exit(main())\n")
     script.chmod(0o755)
     return python
 
@@ -102,7 +102,7 @@ def test_wheel_has_the_metadata_that_a_user_sees(wheel):
     assert sorted(names) == ["METADATA", "RECORD", "WHEEL", "entry_points.txt", "licenses/LICENSE"]
     assert "Requires-Python: >=3.11\n" in text
     assert "License-Expression: Apache-2.0\n" in text
-    assert "[console_scripts]\nedgeops = edgeops.cli:main\n" in points
+    assert "[console_scripts]\nedgeops = edgeops.__main__:main\n" in points
 
 
 def test_wheel_is_not_the_checkout(installed, tmp_path):
