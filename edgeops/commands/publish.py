@@ -27,11 +27,14 @@ def publish(
     rollback: Annotated[
         bool, typer.Option("--rollback", help="Let the channel go back to an older version.")
     ] = False,
+    rebuild: Annotated[
+        bool, typer.Option("--rebuild", help="Let other files take the place of this version's.")
+    ] = False,
     as_json: JsonFlag = False,
 ) -> None:
     """Add a release to a repository and move its channel."""
     from edgeops.stages.publish import PublishRequest, publish_bundle
     from edgeops.views.publish import view
 
-    request = PublishRequest(console.root(ctx), bundle, to, channel, key, accept, rollback)
+    request = PublishRequest(console.root(ctx), bundle, to, channel, key, accept, rollback, rebuild)
     console.present(lambda events: publish_bundle(request, events=events), view, as_json=as_json)

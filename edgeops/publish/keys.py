@@ -189,7 +189,8 @@ def keys_missing(folder: Path) -> MissingError:
         f"there are no signing keys in {folder}",
         where=str(folder),
         why="signing keys are made once, kept outside version control and never downloaded",
-        fix=f"make them with: edgeops keys init {folder}",
+        fix="copy them there from where you keep them, for devices trust no others;\n"
+        f"only for a new repository make new ones: edgeops keys init {folder}",
     )
 
 

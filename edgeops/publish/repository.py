@@ -1,6 +1,6 @@
 """Releases and channels of a repository: what may be published, and how it gets there.
 
-``releases/<project>/<version>.json`` names one bundle for ever; ``channels/<channel>.json`` names
+``releases/<project>/<version>.json`` names one bundle; ``channels/<channel>.json`` names
 the release that a share of the devices gets. Both are TUF targets. Blobs lie beside them under
 ``blobs/sha256/<hex>`` and are named by the bundle's manifest. See docs/formats/repository.md.
 """
@@ -82,6 +82,16 @@ class Release:
         )
 
 
+@dataclass(frozen=True)
+class Decision:
+    """The target files to write, what the release is then, and a note for a person."""
+
+    changed: Mapping[str, bytes]
+    digest: str
+    accepted: str | None
+    note: str
+
+
 def channel_path(channel: str) -> str:
     """Return the path of a channel among the TUF targets."""
     return f"channels/{channel}.json"
@@ -96,6 +106,7 @@ def publish(
     *,
     channel: str,
     rollback: bool = False,
+    rebuild: bool = False,
     events: Events,
     now: datetime | None = None,
 ) -> dict[str, Any]:
@@ -112,24 +123,25 @@ def publish(
         served = read_served(store, keys)
         old_release = _json(read_target(store, served, release.path))
         old_channel = _json(read_target(store, served, channel_path(channel)))
-        changed, note = decide(release, channel, old_release, old_channel, rollback=rollback)
+        decision = decide(
+            release, channel, old_release, old_channel, rollback=rollback, rebuild=rebuild
+        )
         uploaded = 0
-        if old_release is None or old_release["digest"] == release.manifest.digest:
+        if decision.digest == release.manifest.digest:
             uploaded = _upload(store, blobs, pieces, events)
         events.step("signing the repository")
-        written, timestamp = write_next(store, keys, served, changed, now)
-    kept = old_release or {"digest": release.manifest.digest, "accepted": release.accepted}
+        written, timestamp = write_next(store, keys, served, decision.changed, now)
     return {
         "release": release.path,
         "channel": channel,
         "project": release.project,
         "version": release.version,
-        "digest": kept["digest"],
-        "accepted": kept["accepted"],
+        "digest": decision.digest,
+        "accepted": decision.accepted,
         "bytes_uploaded": uploaded + written,
         "deltas": [],
         "expires": timestamp.signed.expires.isoformat(),
-        "notes": [note] if note else [],
+        "notes": [decision.note] if decision.note else [],
     }
 
 
@@ -145,24 +157,29 @@ def decide(
     old_release: Mapping[str, Any] | None,
     old_channel: Mapping[str, Any] | None,
     *,
-    rollback: bool,
-) -> tuple[dict[str, bytes], str]:
-    """Return the target files to write and a note, given what is published; pure.
+    rollback: bool = False,
+    rebuild: bool = False,
+) -> Decision:
+    """Return what to write, given what is published; pure.
 
-    A release is for ever: the same version with other files is refused, with the same files but
-    measured again it stays what it was. A channel belongs to one project and goes to an older
-    version only when told to.
+    The same version with other files is refused, or with ``rebuild`` takes the place of what was
+    there; with the same files but measured again it stays what it was. A channel belongs to one
+    project and goes to an older version only when told to.
     """
     changed: dict[str, bytes] = {}
     note = ""
-    digest = release.manifest.digest
+    digest, accepted = release.manifest.digest, release.accepted
     if old_release is None:
         changed[release.path] = release.encode()
-    elif old_release["digest"] != digest:
-        if old_release["content"] != release.content:
-            raise _exists(release, old_release)
-        digest = old_release["digest"]
-        note = "these files are published already: the release stays as first measured"
+    elif old_release["content"] == release.content:
+        if old_release["digest"] != digest:
+            note = "these files are published already: the release stays as first measured"
+        digest, accepted = old_release["digest"], old_release["accepted"]
+    elif rebuild:
+        changed[release.path] = release.encode()
+        note = f"{release.version} was published before with other files: these took their place"
+    else:
+        raise _exists(release, old_release)
     if old_channel and old_channel["project"] != release.project:
         raise InputError(
             "channel-taken",
@@ -183,7 +200,7 @@ def decide(
     pointer = _channel(release, channel, digest)
     if old_channel is None or canonical_json(old_channel) != pointer:
         changed[channel_path(channel)] = pointer
-    return changed, note
+    return Decision(changed, digest, accepted, note)
 
 
 def _channel(release: Release, channel: str, digest: str) -> bytes:
@@ -206,8 +223,9 @@ def _exists(release: Release, old: Mapping[str, Any]) -> InputError:
         f"{release.project} {release.version} is published already, with other files",
         where=release.path,
         why=f"published: {old['digest'][:19]}, this one: {release.manifest.digest[:19]}; "
-        "devices that have the version would never get the new files",
-        fix="raise version: in edgeops.yaml (or pack with another --version) and publish again",
+        "devices that say they run this version would run different models",
+        fix="raise version: in edgeops.yaml (or pack with another --version) and publish again;\n"
+        "while nobody depends on versions yet: publish with --rebuild (rebuild: true)",
     )
 
 

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from edgeops.model.graph import reads
+
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
 
@@ -47,34 +49,6 @@ def name_nodes(model: Any) -> None:
         while node.name in taken:
             node.name += "_"
         taken.add(node.name)
-
-
-def sort_nodes(model: Any) -> None:
-    """Put the nodes of the main graph in an order in which each tensor is made before it is read.
-
-    Among nodes that are free to stand anywhere the present order is kept.
-    """
-    import heapq
-
-    nodes = list(model.graph.node)
-    maker = {name: index for index, node in enumerate(nodes) for name in node.output if name}
-    waits = [{maker[name] for name in _reads(node) if name in maker} for node in nodes]
-    readers: dict[int, list[int]] = {}
-    for index, needed in enumerate(waits):
-        for other in needed:
-            readers.setdefault(other, []).append(index)
-    free = [index for index, needed in enumerate(waits) if not needed]
-    heapq.heapify(free)
-    order = []
-    while free:
-        index = heapq.heappop(free)
-        order.append(nodes[index])
-        for reader in readers.get(index, ()):
-            waits[reader].discard(index)
-            if not waits[reader]:
-                heapq.heappush(free, reader)
-    del model.graph.node[:]
-    model.graph.node.extend(order)
 
 
 def is_quantized(model: Any) -> list[str]:
@@ -192,7 +166,7 @@ def part(model: Any, tensors: Iterable[str]) -> Any:
         node = producer.get(name)
         if node is not None and node.name not in kept:
             kept.add(node.name)
-            waiting.extend(_reads(node))
+            waiting.extend(reads(node))
     result = onnx.ModelProto()
     result.CopyFrom(model)
     del result.graph.node[:]
@@ -200,17 +174,6 @@ def part(model: Any, tensors: Iterable[str]) -> Any:
     del result.graph.initializer[:]
     result.graph.initializer.extend(t for t in model.graph.initializer if t.name in needed)
     return result
-
-
-def _reads(node: Any) -> list[str]:
-    """Return what a node reads, what its subgraphs read from outside included."""
-    names = [name for name in node.input if name]
-    for attribute in node.attribute:
-        for graph in (attribute.g, *attribute.graphs):
-            for inner in graph.node:
-                names.extend(_reads(inner))
-            names.extend(output.name for output in graph.output)
-    return names
 
 
 def _fused(model: Any) -> Any:
@@ -238,7 +201,7 @@ def _flatten_biases(model: Any) -> None:
     """Turn Gemm's constant biases of shape [1, N] into [N], which mean the same."""
     readers: dict[str, list[Any]] = {}
     for node in model.graph.node:
-        for name in _reads(node):
+        for name in reads(node):
             readers.setdefault(name, []).append(node)
     outputs = {output.name for output in model.graph.output}
     for tensor in model.graph.initializer:

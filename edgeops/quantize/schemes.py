@@ -7,13 +7,12 @@ never changed.
 from __future__ import annotations
 
 import logging
-import warnings
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal
 
 from edgeops.errors import RefusedError
-from edgeops.quantize import graph
+from edgeops.model.graph import sort_nodes
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterator, Sequence
@@ -132,8 +131,7 @@ def half(
     ``operators`` limits it to some types of node. Nodes that touch a value beyond float16's greatest (65504) stay in float32 when ``ranges`` are
     known. Raises RefusedError ``quantizer-failed`` and ``nothing-to-quantize``.
     """
-    import onnx
-    from onnxruntime.transformers.float16 import convert_float_to_float16
+    from edgeops.model.half import to_half
 
     large = [
         name
@@ -143,14 +141,8 @@ def half(
     left_out = {*exclude, *_touching(model, large)}
     if operators is not None:
         left_out |= {node.name for node in model.graph.node if node.op_type not in operators}
-    copy = onnx.ModelProto()
-    copy.CopyFrom(model)
-    with _refusing("fp16"), warnings.catch_warnings():
-        # It warns of every weight below float16's smallest number; the accuracy check sees that.
-        warnings.simplefilter("ignore")
-        result = convert_float_to_float16(
-            copy, keep_io_types=True, node_block_list=sorted(left_out) or None
-        )
+    with _refusing("fp16"):
+        result = to_half(model, left_out)
     halves = _half_tensors(result)
     changed = [
         node.name
@@ -215,7 +207,7 @@ def _quantized(
             fix="keep the model in fp32, or try --precision fp16",
         )
     # ONNX Runtime's tools append new nodes to the end; ONNX wants makers before readers.
-    graph.sort_nodes(result)
+    sort_nodes(result)
     kept = [props for props in result.metadata_props if props.key not in _METADATA]
     del result.metadata_props[:]
     result.metadata_props.extend(kept)

@@ -39,6 +39,10 @@ class PublishOptions:
         default="",
         metadata={"help": "Why to publish although gates did not pass; it is signed with it."},
     )
+    rebuild: bool = field(
+        default=False,
+        metadata={"help": "Let a version be published again with other files; for trying out."},
+    )
 
 
 class Publish:
@@ -53,7 +57,7 @@ class Publish:
         """Return the bundle as dep and the repository, which is added to, as out."""
         del target
         spec = project.stage_using("publish")
-        keys = ("to", "channel", "key", "accept") if spec else ()
+        keys = ("to", "channel", "key", "accept", "rebuild") if spec else ()
         return StagePlan(
             deps=(bundle_file(project),),
             outs=() if _REMOTE in options.to else (Out(options.to, persist=True),),
@@ -80,6 +84,7 @@ class Publish:
             options.channel,
             options.key,
             options.accept or None,
+            rebuild=options.rebuild,
         )
         result = publish_bundle(request, events=context.events)
         place = f"{result['release']} is on {result['channel']}"
@@ -91,7 +96,8 @@ class PublishRequest:
     """What ``edgeops publish`` was asked for.
 
     ``key`` is the keys folder. ``accept`` is the reason to publish a bundle whose gates did not
-    pass or that has none; it stands in the signed release. ``rollback`` lets the channel go back.
+    pass or that has none; it stands in the signed release. ``rollback`` lets the channel go back,
+    ``rebuild`` a version be published again with other files.
     """
 
     root: Path
@@ -101,6 +107,7 @@ class PublishRequest:
     key: str = KEYS
     accept: str | None = None
     rollback: bool = False
+    rebuild: bool = False
 
 
 def publish_bundle(
@@ -133,6 +140,7 @@ def publish_bundle(
             opened.pieces,
             channel=request.channel,
             rollback=request.rollback,
+            rebuild=request.rebuild,
             events=events,
             now=now,
         )

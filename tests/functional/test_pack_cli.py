@@ -256,7 +256,7 @@ def test_publish_plan_keeps_the_repository():
     assert plan.deps == ("dist/tiny-1.0.0.edgeops",)
     assert plan.outs == (Out("releases", persist=True),)
     assert plan.params == tuple(
-        f"stages.publish.{key}" for key in ("to", "channel", "key", "accept")
+        f"stages.publish.{key}" for key in ("to", "channel", "key", "accept", "rebuild")
     )
 
 

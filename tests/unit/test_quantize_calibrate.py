@@ -10,6 +10,7 @@ from onnx import TensorProto, helper, numpy_helper
 from edgeops.core.contracts import Samples
 from edgeops.core.variant import TensorInfo
 from edgeops.errors import InputError
+from edgeops.model.graph import sort_nodes
 from edgeops.quantize import calibrate, graph
 from edgeops.quantize.calibrate import Calibrator, cut, stride
 
@@ -179,5 +180,5 @@ def test_sort_nodes_puts_makers_before_readers_of_subgraphs_too():
         helper.make_node("Exp", ["x"], ["z"], name="exp"),
     ]
     model = helper.make_model(helper.make_graph(nodes, "g", [], []))
-    graph.sort_nodes(model)
+    sort_nodes(model)
     assert [node.name for node in model.graph.node] == ["relu", "if", "exp"]

@@ -167,6 +167,17 @@ def test_the_same_version_with_other_files_is_refused(root):
     assert _files(root / "repo") == before
 
 
+def test_a_rebuild_takes_the_place_of_the_version_and_devices_see_it(root):
+    first = _publish(root, _bundle(root))
+    second = _publish(root, _bundle(root, "two", seed=2), rebuild=True)
+    assert second["digest"] != first["digest"]
+    assert second["notes"] == [
+        "1.0.0 was published before with other files: these took their place"
+    ]
+    assert _offer(root).version == "1.0.0"
+    assert _offer(root).manifest.digest == second["digest"]
+
+
 def test_the_same_files_measured_again_stay_the_release_they_were(root):
     first = _publish(root, _bundle(root))
     again = _publish(root, _bundle(root, "two", value=0.98))

@@ -80,15 +80,10 @@ class OnnxRuntimeConverter:
 
 
 def _half(model: Any) -> Any:
-    import warnings
-
-    from onnxruntime.transformers import float16
+    from edgeops.model.half import to_half
 
     try:
-        with warnings.catch_warnings():
-            # It warns of every weight below float16's smallest number; the proof judges that.
-            warnings.simplefilter("ignore")
-            return float16.convert_float_to_float16(model, keep_io_types=True)
+        return to_half(model)
     except (RuntimeError, ValueError, KeyError, AttributeError, TypeError) as error:
         raise RefusedError(
             "fp16-failed",
