@@ -47,7 +47,9 @@ def installed(wheel, tmp_path_factory):
             (links / path.name).symlink_to(path)
     (site / "dependencies.pth").write_text(f"{links}\n")
     script = folder / "bin/edgeops"
-    script.write_text(f"#!{python}\nimport sys\nfrom edgeops.__main__ import main\nsys.exit(main())\n")
+    script.write_text(
+        f"#!{python}\nimport sys\nfrom edgeops.__main__ import main\nsys.exit(main())\n"
+    )
     script.chmod(0o755)
     return python
 
