@@ -270,7 +270,11 @@ def _together(
                 watch.line(repro, text)
                 continue
             call, tries = waiting.pop(repro, (None, 0))
-            if call is None or repro.close() == 0:
+            if call is None:
+                continue
+            status = repro.close()
+            watch.ended(repro, status)
+            if status == 0:
                 continue
             if len(calls) > 1 and dvc.is_busy(repro.tail) and tries < _BUSY_TRIES:
                 # Two DVC processes of ours met at the lock that each holds for a moment.

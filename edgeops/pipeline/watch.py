@@ -95,6 +95,13 @@ class Watch:
             )
         return rows
 
+    def ended(self, repro: Repro, status: int) -> None:
+        """Take in that a DVC process is over; what it was running is too."""
+        if status == 0:
+            self._finish(repro)
+        elif repro in self._running:
+            self._fail(repro, self._running[repro], "DVC itself was ended")
+
     def interrupted(self) -> None:
         """Count what was running as failed."""
         for repro in list(self._running):
