@@ -1,3 +1,4 @@
+# ruff: noqa: INP001 - a script of the Makefile, part of no package
 """Print the packages of pyproject.toml's ``dev`` group, for a pip that knows no ``--group``."""
 
 import sys
