@@ -47,6 +47,10 @@ def main() -> None:
     model.graph.output[0].CopyFrom(scores)
     for value in (*model.graph.input, *model.graph.output):
         value.type.tensor_type.shape.dim[0].dim_param = "N"
+    # skl2onnx lists them in an order that changes from run to run, and the file's digest with it.
+    opsets = sorted(model.opset_import, key=lambda opset: opset.domain)
+    del model.opset_import[:]
+    model.opset_import.extend(opsets)
 
     build, data = Path("build"), Path("data")
     build.mkdir(exist_ok=True)
