@@ -15,6 +15,8 @@ from edgeops.model.load import graph_inputs
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
+    from edgeops.core.variant import TensorInfo
+
 OPSET = 17
 IR = 8  # the first that goes with opset 17
 _GROWTH = 1.2  # a simplified file larger than this has constants unfolded into it
@@ -155,14 +157,29 @@ def simplified(model: Any) -> tuple[Any, str]:
         return model, f"not simplified: onnxsim failed ({_line(error)})"
     except onnx.checker.ValidationError as error:
         return model, f"not simplified: onnxsim made an invalid graph ({_line(error)})"
-    same = graph_inputs(smaller) == graph_inputs(model) and [
-        value.name for value in smaller.graph.output
-    ] == [value.name for value in model.graph.output]
-    if not ok or not same:
+    if not ok or not _same_interface(model, smaller):
         return model, "not simplified: onnxsim changed the inputs or outputs"
     if smaller.ByteSize() > model.ByteSize() * _GROWTH + _SLACK:
         return model, "not simplified: folding constants would make the file larger"
+    for side in ("input", "output"):  # onnxsim gives nameless axes names of its own
+        values = getattr(smaller.graph, side)
+        del values[:]
+        values.extend(getattr(model.graph, side))
     return smaller, ""
+
+
+def _same_interface(model: Any, other: Any) -> bool:
+    """Return whether outputs agree in name, inputs also in dtype and every size that is fixed."""
+
+    def fixed_parts(tensors: Sequence[TensorInfo]) -> list[Any]:
+        return [
+            (t.name, t.dtype, [size if isinstance(size, int) else None for size in t.shape])
+            for t in tensors
+        ]
+
+    names = [[value.name for value in graph.output] for graph in (model.graph, other.graph)]
+    same_inputs = fixed_parts(graph_inputs(model)) == fixed_parts(graph_inputs(other))
+    return same_inputs and names[0] == names[1]
 
 
 def _shape_problems(proto: Any, shapes: Mapping[str, Sequence[int]]) -> list[Finding]:

@@ -89,6 +89,18 @@ def test_simplifying_folds_what_is_constant():
     assert [n.op_type for n in prepare(proto, simplify=False).proto.graph.node] == ["Mul", "Mul"]
 
 
+def test_simplifying_takes_a_model_whose_batch_axis_has_no_name(tmp_path):
+    proto = onnx.load(write_tiny_model(tmp_path / "m.onnx"))
+    for value in (*proto.graph.input, *proto.graph.output):
+        value.type.tensor_type.shape.dim[0].Clear()
+    prepared = prepare(proto)
+    assert prepared.notes == ()
+    axis = prepared.proto.graph.input[0].type.tensor_type.shape.dim[0]
+    assert (axis.dim_param, axis.dim_value) == ("", 0)
+    session = OnnxRuntimeSession(prepared.proto.SerializeToString())
+    assert session.run({"x": np.zeros((5, 4), np.float32)})["probabilities"].shape == (5, 3)
+
+
 def test_simplifying_is_left_out_when_it_would_blow_the_file_up():
     shape = numpy_helper.from_array(np.array([512, 512]), "shape")
     graph = helper.make_graph(
