@@ -10,7 +10,7 @@ from edgeops import console
 from edgeops.commands.options import JsonFlag
 
 
-def pack(  # noqa: PLR0917 - options of verbs are many by nature
+def pack(
     ctx: typer.Context,
     variants: Annotated[
         list[str] | None,
