@@ -13,9 +13,11 @@ import os
 import signal
 import subprocess
 import sys
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from edgeops import errors
+from edgeops.core.files import disk_errors
 from edgeops.errors import EdgeopsError, Finding, RefusedError
 
 if TYPE_CHECKING:
@@ -125,8 +127,10 @@ def main() -> int:
     _limit(message["memory"])
     from edgeops.convert.work import failure, work
 
+    request = message["request"]
     try:
-        answer: dict[str, Any] = {"api": API, **work(message["request"])}
+        with disk_errors(Path(request["out"]).parent):
+            answer: dict[str, Any] = {"api": API, **work(request)}
     except EdgeopsError as error:
         answer = {"api": API, "error": failure(error)}
     with os.fdopen(answer_to, "w") as out:

@@ -47,6 +47,7 @@ _KINDS: dict[int, type[EdgeopsError]] = {
 _STATUS = re.compile(r"failed to run: .*, exited with (-?\d+)$", re.DOTALL)
 _FIELDS = ("code", "what", "where", "why", "fix")
 _SHELL_SIGNAL = 128
+_FULL = ("[Errno 28]", "[Errno 122]")  # ENOSPC and EDQUOT, as Python words them
 
 
 def failure(
@@ -67,6 +68,15 @@ def failure(
             where=watch.failed,
             why=said,
             fix="wait until it is over, then run again",
+            result=result,
+        )
+    if any(sign in watch.reason + said for sign in _FULL):
+        return MissingError(
+            "disk-full",
+            f"no space left on the disk: DVC could not keep the results of {watch.failed or 'the run'}",
+            where=watch.failed,
+            why=watch.reason or said,
+            fix="free some space (dvc gc -w removes cached results nobody uses) and run it again",
             result=result,
         )
     return StageFailed(

@@ -92,8 +92,13 @@ def test_second_interrupt_is_not_needed_and_does_no_harm(digits, digits_done):
     [
         (("convert", "model.onnx", "--to", "onnxruntime", "-o", "out"), "converting"),
         (
-            ("quantize", "model.onnx", "--to", "onnxruntime", "-o", "out")
-            + ("--calibration", "data.npz"),
+            (
+                *("quantize", "model.onnx", "--to", "onnxruntime"),
+                "-o",
+                "out",
+                "--calibration",
+                "data.npz",
+            ),
             "try 1",
         ),
         (("run",), "train: running"),
