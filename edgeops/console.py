@@ -2,26 +2,24 @@
 
 Results go to standard output, everything else to standard error. On a terminal, long work shows a
 live display of what is being done, for which target, how far, and the figures as they come;
-without one it prints plain lines. Imports nothing heavy, for ``--version`` goes through here.
+without one it prints plain lines. Imports little, for ``--help`` goes through here.
 """
 
 from __future__ import annotations
 
-import json
 import os
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from edgeops.core.events import EventFile, Events, event_file
 from edgeops.errors import GateFailed, GateInconclusive
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping
 
+    from edgeops.core.events import Events
     from edgeops.errors import EdgeopsError, Finding
 
-Result = "Mapping[str, Any]"
 _SHOWN_FINDINGS = 50
 
 
@@ -56,6 +54,8 @@ def present(
 
 def document(value: Mapping[str, Any]) -> None:
     """Print one JSON document on standard output."""
+    import json
+
     sys.stdout.write(json.dumps(value, indent=2, ensure_ascii=False, default=str) + "\n")
     sys.stdout.flush()
 
@@ -95,6 +95,8 @@ def note(text: str) -> None:
 
 def progress() -> Any:
     """Return a context manager that yields the Events that suit where this process runs."""
+    from edgeops.core.events import EventFile, event_file
+
     listener = event_file(os.environ)
     if listener:
         stage, _, target = os.environ.get("EDGEOPS_STAGE", "").partition("@")
