@@ -46,6 +46,7 @@ _KINDS: dict[int, type[EdgeopsError]] = {
 }
 _STATUS = re.compile(r"failed to run: .*, exited with (-?\d+)$", re.DOTALL)
 _FIELDS = ("code", "what", "where", "why", "fix")
+_LOCK = re.compile(r"'[^']*dvc\.lock' (?:is invalid|validation failed)")
 _SHELL_SIGNAL = 128
 _FULL = ("[Errno 28]", "[Errno 122]")  # ENOSPC and EDQUOT, as Python words them
 
@@ -70,20 +71,34 @@ def failure(
             fix="wait until it is over, then run again",
             result=result,
         )
-    if any(sign in watch.reason + said for sign in _FULL):
+    return _dvc_failed(watch.failed, watch.reason or said or "it said nothing", said, result)
+
+
+def _dvc_failed(address: str, why: str, said: str, result: Mapping[str, Any]) -> EdgeopsError:
+    """Return the error of a DVC that gave up for a reason of its own."""
+    if any(sign in why + said for sign in _FULL):
         return MissingError(
             "disk-full",
-            f"no space left on the disk: DVC could not keep the results of {watch.failed or 'the run'}",
-            where=watch.failed,
-            why=watch.reason or said,
+            f"no space left on the disk: DVC could not keep the results of {address or 'the run'}",
+            where=address,
+            why=why,
             fix="free some space (dvc gc -w removes cached results nobody uses) and run it again",
+            result=result,
+        )
+    if _LOCK.search(said):
+        return InputError(
+            "lock-unusable",
+            "dvc.lock cannot be read",
+            where="dvc.lock",
+            why=said,
+            fix="bring it back: git checkout dvc.lock; or delete it, and run again",
             result=result,
         )
     return StageFailed(
         "dvc-failed",
-        f"DVC could not bring {watch.failed or 'the pipeline'} up to date",
-        where=watch.failed,
-        why=watch.reason or said or "it said nothing",
+        f"DVC could not bring {address or 'the pipeline'} up to date",
+        where=address,
+        why=why,
         fix="mend what it says; dvc status and dvc repro tell more",
         result=result,
     )
