@@ -164,15 +164,20 @@ class Interrupted(EdgeopsError):
     exit_code = ExitCode.INTERRUPTED
 
 
-def input_error(findings: Sequence[Finding]) -> InputError:
-    """Return one InputError that carries all findings, headed by the first of them."""
+def from_findings(
+    findings: Sequence[Finding],
+    kind: type[EdgeopsError] = InputError,
+    result: Mapping[str, Any] | None = None,
+) -> EdgeopsError:
+    """Return one error that carries all findings, headed by the first of them."""
     first = findings[0]
     more = f" (and {len(findings) - 1} more)" if len(findings) > 1 else ""
-    return InputError(
+    return kind(
         first.code,
         first.what + more,
         where=first.where,
         why=first.why,
         fix=first.fix,
         findings=findings,
+        result=result,
     )

@@ -11,8 +11,14 @@ from typing import TYPE_CHECKING, Any
 from edgeops.core import registry
 from edgeops.core.contracts import ConvertOptions
 from edgeops.core.files import folder_atomic
-from edgeops.core.variant import FILE, read_variant
-from edgeops.errors import Finding, InputError, MissingError, RefusedError, UsageProblem
+from edgeops.core.variant import read_variant, refuse_foreign_folder
+from edgeops.errors import (
+    Finding,
+    MissingError,
+    RefusedError,
+    UsageProblem,
+    from_findings,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -89,7 +95,7 @@ def check_model(
     require_precision(converter, precision, quantizable=True, result={"supported": False, **about})
     findings = converter.check(loaded.proto, ConvertOptions(precision, shapes))
     if findings:
-        raise _unsupported(findings, {"supported": False, **about})
+        raise from_findings(findings, RefusedError, {"supported": False, **about})
     return {"supported": True, **about, "findings": []}
 
 
@@ -137,12 +143,12 @@ def convert_model(
     converter = converter_for(engine)
     require_precision(converter, precision)
     shapes = {name: tuple(sizes) for name, sizes in (input_shapes or {}).items()}
-    _refuse_foreign_folder(out)
+    refuse_foreign_folder(out, "convert")
     events.step(f"checking {model.name} for {engine}")
     loaded = opened(model, shapes)
     findings = converter.check(loaded.proto, ConvertOptions(precision, shapes))
     if findings:
-        raise _unsupported(findings, {})
+        raise from_findings(findings, RefusedError)
     samples = fitting_samples(data, root or model.parent, loaded) if data else None
     request = {
         "model": str(model),
@@ -240,31 +246,4 @@ def require_precision(
         fix="make it with edgeops quantize" if int8 else f"use one of: {', '.join(allowed)}",
         details={"node": "", "op": "", "alternatives": list(allowed)},
     )
-    raise _unsupported([finding], result or {})
-
-
-def _unsupported(findings: Sequence[Finding], result: Mapping[str, Any]) -> RefusedError:
-    first = findings[0]
-    more = f" (and {len(findings) - 1} more)" if len(findings) > 1 else ""
-    return RefusedError(
-        first.code,
-        first.what + more,
-        where=first.where,
-        why=first.why,
-        fix=first.fix,
-        findings=findings,
-        result=result,
-    )
-
-
-def _refuse_foreign_folder(out: Path) -> None:
-    """Refuse to replace a folder that is no variant: it may hold somebody's work."""
-    if not out.exists() or (out.is_dir() and not any(out.iterdir())) or (out / FILE).is_file():
-        return
-    raise InputError(
-        "out-occupied",
-        f"{out.name} is there already and is no variant",
-        where=str(out),
-        why=f"convert replaces the whole folder, and this one has no {FILE}",
-        fix="name another folder with -o, or remove this one yourself",
-    )
+    raise from_findings([finding], RefusedError, result)

@@ -90,6 +90,13 @@ class StageResult:
     notes: tuple[str, ...] = ()
 
 
+def one_target(target: Target | None) -> Target:
+    """Return the target of a stage with the scope ``target``, which always has one."""
+    if target is None:
+        raise TypeError("a stage with the scope target was called without one")
+    return target
+
+
 class Stage(Protocol):
     """One step of the pipeline.
 

@@ -158,6 +158,19 @@ def parse_variant(data: bytes, where: Path | str) -> Variant:
         raise _malformed(where, f"{type(error).__name__}: {error}") from error
 
 
+def refuse_foreign_folder(out: Path, verb: str) -> None:
+    """Raise InputError ``out-occupied`` when ``out`` holds what is no variant: somebody's work."""
+    if not out.exists() or (out.is_dir() and not any(out.iterdir())) or (out / FILE).is_file():
+        return
+    raise InputError(
+        "out-occupied",
+        f"{out.name} is there already and is no variant",
+        where=str(out),
+        why=f"{verb} replaces the whole folder, and this one has no {FILE}",
+        fix="name another folder with -o, or remove this one yourself",
+    )
+
+
 def _parse(document: dict[str, Any]) -> Variant:
     if document["format"] != FORMAT:
         message = f"format is {document['format']!r}, this edgeops reads {FORMAT!r}"

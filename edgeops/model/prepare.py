@@ -9,7 +9,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from edgeops.errors import Finding, input_error
+from edgeops.errors import Finding, from_findings
 from edgeops.model.load import graph_inputs
 
 if TYPE_CHECKING:
@@ -95,7 +95,7 @@ def fixed(proto: Any, shapes: Mapping[str, Sequence[int]]) -> Any:
     model.CopyFrom(proto)
     findings = _shape_problems(proto, shapes)
     if findings:
-        raise input_error(findings)
+        raise from_findings(findings)
     sizes: dict[str, int] = {}
     for value in model.graph.input:
         for dim, size in zip(

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from edgeops.core.project import FILE as PROJECT
-from edgeops.errors import Finding, InputError, input_error
+from edgeops.errors import Finding, InputError, from_findings
 from edgeops.pipeline.plan import PLACEHOLDER, Step
 from edgeops.project.positions import Document, parse, reader
 
@@ -47,7 +47,7 @@ def render(steps: Sequence[Step], existing: str | None = None) -> str:
         groups.setdefault(step.stage, []).append(step)
     taken = [_taken(document, name) for name in groups if name in stages and not mine(stages[name])]
     if taken:
-        raise input_error(taken)
+        raise from_findings(taken)
     return _edited(existing, document, groups)
 
 

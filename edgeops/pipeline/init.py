@@ -253,13 +253,13 @@ def _argument(name: str) -> str:
 
 
 def _check_data(source: Path, inputs: Iterable[Any], *, labels: bool) -> None:
-    from edgeops.errors import input_error
+    from edgeops.errors import from_findings
     from edgeops.project.datasets import check_fit, load_samples
 
     samples = load_samples(str(source), source.parent)
     findings = check_fit(samples, tuple(inputs), labels=labels)
     if findings:
-        raise input_error(findings)
+        raise from_findings(findings)
 
 
 def _external_files(model: Path) -> Iterable[str]:

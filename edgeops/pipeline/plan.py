@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 from edgeops.core import registry
 from edgeops.core.project import FILE, Project, StageSpec, Target
 from edgeops.core.stage import Out, StagePlan
-from edgeops.errors import Finding, input_error
+from edgeops.errors import Finding, from_findings
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping
@@ -83,7 +83,7 @@ def plan(
     findings += _taken(steps, where)
     ordered = _ordered(steps, findings, where)
     if findings:
-        raise input_error(findings)
+        raise from_findings(findings)
     return ordered
 
 

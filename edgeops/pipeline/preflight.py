@@ -7,7 +7,14 @@ from typing import TYPE_CHECKING, Any
 
 from edgeops.core import registry
 from edgeops.core.project import FILE
-from edgeops.errors import EdgeopsError, Finding, InputError, MissingError, RefusedError
+from edgeops.errors import (
+    EdgeopsError,
+    Finding,
+    InputError,
+    MissingError,
+    RefusedError,
+    from_findings,
+)
 from edgeops.pipeline.plan import overlap
 
 if TYPE_CHECKING:
@@ -51,16 +58,7 @@ def refusal(findings: Sequence[Finding]) -> EdgeopsError:
     known = texts()
     exits = {known.get(finding.code, {}).get("exit", 3) for finding in findings}
     kind = _CLASSES.get(exits.pop(), InputError) if len(exits) == 1 else InputError
-    first = findings[0]
-    more = f" (and {len(findings) - 1} more)" if len(findings) > 1 else ""
-    return kind(
-        first.code,
-        first.what + more,
-        where=first.where,
-        why=first.why,
-        fix=first.fix,
-        findings=findings,
-    )
+    return from_findings(findings, kind)
 
 
 def _own(root: Path, project: Project, step: Step) -> Sequence[Finding]:

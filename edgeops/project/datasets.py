@@ -27,7 +27,7 @@ from typing import TYPE_CHECKING, Any
 from edgeops.core import registry
 from edgeops.core.contracts import Samples
 from edgeops.core.digest import digest, sha256_bytes, sha256_file
-from edgeops.errors import Finding, InputError, input_error
+from edgeops.errors import Finding, InputError, from_findings
 from edgeops.runtime.batch import bind
 
 if TYPE_CHECKING:
@@ -76,7 +76,7 @@ def samples_for(
     samples = load_samples(spec, root)
     findings = check_fit(samples, inputs, labels=labels)
     if findings:
-        raise input_error(findings)
+        raise from_findings(findings)
     return bind(samples, inputs)
 
 

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 from edgeops.core import registry
 from edgeops.core.gates import parse_bound
 from edgeops.core.project import FILE, Data, Project, StageSpec, Target
-from edgeops.errors import EdgeopsError, Finding, InputError, input_error
+from edgeops.errors import EdgeopsError, Finding, InputError, from_findings
 from edgeops.project import problems
 from edgeops.project.positions import Document, parse
 
@@ -60,13 +60,13 @@ def parse_project(text: str) -> Loaded:
             fix="start from an example: edgeops init DIR, then copy its edgeops.yaml",
         )
     if document.value is None:
-        raise input_error(findings)
+        raise from_findings(findings)
     if not isinstance(document.value, dict):
         findings.append(problems.no_mapping(document))
-        raise input_error(findings)
+        raise from_findings(findings)
     project = _Checker(document).project()
     if findings or project is None:
-        raise input_error(problems.sorted_findings(findings))
+        raise from_findings(problems.sorted_findings(findings))
     return Loaded(project, document)
 
 

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 from edgeops.core.digest import sha256_file
 from edgeops.core.files import folder_atomic
 from edgeops.core.variant import Parity, Variant, entries, write_variant
-from edgeops.errors import EdgeopsError, Finding, RefusedError, input_error
+from edgeops.errors import EdgeopsError, Finding, RefusedError, from_findings
 from edgeops.quantize import graph, schemes, worst
 from edgeops.quantize.calibrate import METHODS, Calibrator, Method
 from edgeops.quantize.ladder import Climb, Outcome, Rung, climb, rungs
@@ -349,5 +349,5 @@ def _resolved(names: Sequence[str], source: Any, model: Any) -> tuple[str, ...]:
                 )
             )
     if findings:
-        raise input_error(findings)
+        raise from_findings(findings)
     return tuple(resolved)

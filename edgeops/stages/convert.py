@@ -16,7 +16,7 @@ from edgeops.convert.make import (
 )
 from edgeops.core.contracts import ConvertOptions
 from edgeops.core.project import converted
-from edgeops.core.stage import Out, StageContext, StageInfo, StagePlan, StageResult
+from edgeops.core.stage import Out, StageContext, StageInfo, StagePlan, StageResult, one_target
 from edgeops.errors import EdgeopsError, Finding
 
 if TYPE_CHECKING:
@@ -59,7 +59,7 @@ class Convert:
         options: ConvertStageOptions,  # noqa: ARG002 - they decide what is made, not where
     ) -> StagePlan:
         """Return the model and calibration data as deps, the variant folder as out."""
-        target = _given(target)
+        target = one_target(target)
         deps = [project.model]
         if _is_file(project.data.calibration):
             deps.append(str(project.data.calibration))
@@ -73,7 +73,7 @@ class Convert:
         self, root: Path, project: Project, target: Target | None, options: ConvertStageOptions
     ) -> Sequence[Finding]:
         """Return what the engine cannot take and data that does not fit, when both are there."""
-        target = _given(target)
+        target = one_target(target)
         path = root / project.model
         if not path.exists():
             return []  # a stage before this one makes it
@@ -94,7 +94,7 @@ class Convert:
 
     def run(self, context: StageContext, options: ConvertStageOptions) -> StageResult:
         """Convert and prove; the out is written whole or left as it was."""
-        target = _given(context.target)
+        target = one_target(context.target)
         project = context.project
         result = convert_model(
             context.path(project.model),
@@ -122,29 +122,13 @@ def precision_of(project: Project, target: Target) -> str:
 
 
 def _params(project: Project, target: Target) -> list[str]:
-    """Return the keys of edgeops.yaml that decide what convert makes.
-
-    A key that only some targets state cannot stand in a plan that is the same for all; then the
-    whole target is what it depends on.
-    """
+    """Return the keys of edgeops.yaml that decide what convert makes."""
     keys = ["engine"] if project.stage_using("quantize") else ["engine", "precision"]
-    stating = [
-        [f"targets.{name}.{key}" in project.given for name in project.targets] for key in keys
-    ]
-    if all(all(row) or not any(row) for row in stating):
-        own = [f"targets.{target.name}.{key}" for key in keys]
-    else:
-        own = [f"targets.{target.name}"]
     spec = project.stage_using("convert")
     shared = [f"stages.{spec.name}"] if spec and spec.given else []
-    return [key for key in (*shared, "data.calibration", *own) if key in project.given]
+    data = [key for key in ("data.calibration",) if key in project.given]
+    return [*shared, *data, *(f"targets.{target.name}.{key}" for key in keys)]
 
 
 def _is_file(spec: str | None) -> bool:
     return bool(spec) and ":" not in str(spec)
-
-
-def _given(target: Target | None) -> Target:
-    if target is None:
-        raise ValueError("convert runs once a target")
-    return target

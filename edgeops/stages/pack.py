@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from edgeops.core.project import StageSpec, bundle_file, evidence_file, final_variant
 from edgeops.core.stage import Out, StageContext, StageInfo, StagePlan, StageResult
-from edgeops.errors import Finding, InputError, UsageProblem, input_error
+from edgeops.errors import Finding, InputError, UsageProblem, from_findings
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
@@ -165,7 +165,7 @@ def _pack_as_stated(request: PackRequest, events: Events) -> tuple[Written, bool
     options = PackOptions(spec.options.include, key)
     findings = Pack().preflight(request.root, project, None, options)
     if findings:
-        raise input_error(findings)
+        raise from_findings(findings)
     context = StageContext(request.root, project, spec.name, None, events)
     return _pack_project(context, options), bool(key)
 
@@ -278,7 +278,7 @@ def _named_includes(root: Path, include: Sequence[str]) -> dict[str, Path]:
         for name in sorted({name for name in names if names.count(name) > 1})
     ]
     if findings:
-        raise input_error(findings)
+        raise from_findings(findings)
     return dict(zip(names, paths, strict=True))
 
 

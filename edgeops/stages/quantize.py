@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from edgeops.core.files import folder_atomic
 from edgeops.core.project import converted, quantized
-from edgeops.core.stage import Out, StageContext, StageInfo, StagePlan, StageResult
+from edgeops.core.stage import Out, StageContext, StageInfo, StagePlan, StageResult, one_target
 from edgeops.errors import EdgeopsError, Finding
 from edgeops.stages.quantize_variant import (
     ENGINES,
@@ -43,7 +43,7 @@ class Quantize:
         options: QuantizeOptions,  # noqa: ARG002 - the plan is the same for all of them
     ) -> StagePlan:
         """Return the converted variant and the data sets as deps, the quantized variant as out."""
-        target = _given(target)
+        target = one_target(target)
         sets = (project.data.calibration, project.data.evaluation)
         deps = [converted(target.name), *(path for path in sets if path and ":" not in path)]
         return StagePlan(
@@ -56,7 +56,7 @@ class Quantize:
         self, root: Path, project: Project, target: Target | None, options: QuantizeOptions
     ) -> Sequence[Finding]:
         """Return what is missing or does not fit: data sets, a scheme or engine that cannot be."""
-        target = _given(target)
+        target = one_target(target)
         if target.precision == "fp32":
             return []
         findings = []
@@ -71,7 +71,7 @@ class Quantize:
 
         Raises what ``quantize_variant`` does.
         """
-        target = _given(context.target)
+        target = one_target(context.target)
         source, out = context.path(converted(target.name)), context.path(quantized(target.name))
         if target.precision == "fp32":
             _pass_through(source, out)
@@ -115,25 +115,14 @@ def _metric_of(project: Project) -> tuple[str, str]:
 
 
 def _params(project: Project, target: Target) -> list[str]:
-    """Return the keys of edgeops.yaml that decide what quantize makes.
-
-    A key that only some targets state cannot stand in a plan that is the same for all; then the
-    whole target is what it depends on.
-    """
-    keys = ("engine", "precision")
-    stating = [
-        [f"targets.{name}.{key}" in project.given for name in project.targets] for key in keys
-    ]
-    if all(all(row) or not any(row) for row in stating):
-        own = [f"targets.{target.name}.{key}" for key in keys]
-    else:
-        own = [f"targets.{target.name}"]
+    """Return the keys of edgeops.yaml that decide what quantize makes."""
     spec, judge = project.stage_using("quantize"), project.stage_using("validate")
     shared = [f"stages.{spec.name}.{key}" for key in spec.given] if spec else []
     if judge:
         shared += [f"stages.{judge.name}.{key}" for key in judge.given if key in _JUDGED_BY]
-    data = ["data.calibration", "data.evaluation"]
-    return [key for key in (*shared, *data, *own) if key in project.given]
+    stated = [*shared, "data.calibration", "data.evaluation"]
+    own = [f"targets.{target.name}.{key}" for key in ("engine", "precision")]
+    return [*(key for key in stated if key in project.given), *own]
 
 
 def _misfits(root: Path, project: Project) -> list[Finding]:
@@ -160,10 +149,3 @@ def _misfits(root: Path, project: Project) -> list[Finding]:
             Finding(error.code, error.what, error.where, error.why, error.fix)
         ]
     return findings
-
-
-def _given(target: Target | None) -> Target:
-    if target is None:
-        message = "quantize runs once a target"
-        raise ValueError(message)
-    return target

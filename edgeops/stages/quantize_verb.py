@@ -8,8 +8,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from edgeops.core.project import Data
-from edgeops.core.variant import FILE
-from edgeops.errors import InputError, RefusedError, UsageProblem
+from edgeops.core.variant import refuse_foreign_folder
+from edgeops.errors import RefusedError, UsageProblem
 from edgeops.stages.quantize_variant import ENGINES, QuantizeOptions, no_engine, quantize_variant
 
 if TYPE_CHECKING:
@@ -45,7 +45,7 @@ def quantize_verb(request: Request, *, events: Events) -> dict[str, Any]:
     root, model = request.root, request.root / request.model
     named = request.out or Path(f"{model.stem}-{request.engine}-{request.precision}")
     out = root / named
-    _refuse_foreign_folder(out)
+    refuse_foreign_folder(out, "quantize")
     with tempfile.TemporaryDirectory(prefix="edgeops-quantize-") as scratch:
         source = model
         if not model.is_dir():
@@ -93,16 +93,3 @@ def _check_usage(request: Request) -> None:
         raise RefusedError(
             refused.code, refused.what, where=refused.where, why=refused.why, fix=refused.fix
         )
-
-
-def _refuse_foreign_folder(out: Path) -> None:
-    """Refuse to replace a folder that is no variant: it may hold somebody's work."""
-    if not out.exists() or (out.is_dir() and not any(out.iterdir())) or (out / FILE).is_file():
-        return
-    raise InputError(
-        "out-occupied",
-        f"{out.name} is there already and is no variant",
-        where=str(out),
-        why=f"quantize replaces the whole folder, and this one has no {FILE}",
-        fix="name another folder with -o, or remove this one yourself",
-    )

@@ -15,9 +15,17 @@ from edgeops.core.evidence import Evidence, write_evidence
 from edgeops.core.files import canonical_json, folder_atomic
 from edgeops.core.gates import Figure, parse_gate, unknown_gates
 from edgeops.core.project import FILE, converted, evidence_file, final_variant, reports
-from edgeops.core.stage import Out, Plot, StageContext, StageInfo, StagePlan, StageResult
+from edgeops.core.stage import (
+    Out,
+    Plot,
+    StageContext,
+    StageInfo,
+    StagePlan,
+    StageResult,
+    one_target,
+)
 from edgeops.core.variant import read_variant
-from edgeops.errors import Finding, UsageProblem, input_error
+from edgeops.errors import Finding, UsageProblem, from_findings
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -95,7 +103,7 @@ class Validate:
 
     def plan(self, project: Project, target: Target | None, options: ValidateOptions) -> StagePlan:
         """Return variants, model and evaluation data as deps, the report's files as outs."""
-        target = _given(target)
+        target = one_target(target)
         deps = [final_variant(project, target.name), converted(target.name), project.model]
         deps += _files_of(project.data.evaluation, options.metric)
         folder = reports(target.name)
@@ -119,14 +127,14 @@ class Validate:
         """Return gates on nothing, a metric that is not there, and data that cannot serve."""
         from edgeops.validate.preflight import findings
 
-        return findings(root, project, _given(target), options.metric, options.gates)
+        return findings(root, project, one_target(target), options.metric, options.gates)
 
     def run(self, context: StageContext, options: ValidateOptions) -> StageResult:
         """Measure the target's variant; the report's folder is written whole or left as it was."""
         from edgeops.core.verdicts import flat
         from edgeops.validate.figures import latency_csv
 
-        target = _given(context.target)
+        target = one_target(context.target)
         job = _project_job(context, target, options)
         evidence, measured = _measured(job, context.events)
         with folder_atomic(context.path(reports(target.name))) as folder:
@@ -172,7 +180,7 @@ def validate_variant(
         for found in unknown_gates({name: ""}, known, "--gate")
     ]
     if findings:
-        raise input_error(findings)
+        raise from_findings(findings)
     about = read_variant(variant)
     options = ValidateOptions(metric=metric, gates=bounds, output=output, seconds=seconds)
     samples = _samples(evaluation, root, about, options)
@@ -370,13 +378,6 @@ def _parsed(gates: Sequence[str]) -> dict[str, str]:
         ) from error
 
 
-def _given(target: Target | None) -> Target:
-    if target is None:
-        message = "validate runs once a target"
-        raise TypeError(message)
-    return target
-
-
 def _files_of(evaluation: str | None, metric: str) -> list[str]:
     """Return the files that data and metric come from: a path, or the module of a function."""
     found = []
@@ -391,4 +392,4 @@ def _evaluation(project: Project) -> str:
 
     if project.data.evaluation:
         return project.data.evaluation
-    raise input_error([no_evaluation(FILE)])
+    raise from_findings([no_evaluation(FILE)])

@@ -59,16 +59,10 @@ def test_plan_names_deps_outs_and_the_keys_it_reads():
             "stages.validate.metric",
             "data.calibration",
             "data.evaluation",
+            "targets.gateway.engine",
             "targets.gateway.precision",
         ),
     )
-
-
-def test_plan_depends_on_the_whole_target_when_only_some_state_a_key():
-    given = ("targets.gateway", "targets.gateway.precision", "targets.bench")
-    project = project_of([GATEWAY, Target("bench")], given=given)
-    plans = [Quantize().plan(project, t, QuantizeOptions()) for t in project.targets.values()]
-    assert [plan.params for plan in plans] == [("targets.gateway",), ("targets.bench",)]
 
 
 def test_plan_has_no_file_for_a_data_function():
