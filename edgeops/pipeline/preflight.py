@@ -44,8 +44,10 @@ def preflight(
     """
     made = [path for step in every for path in step.writes] + _outs(by_hand)
     found: dict[tuple[str, str, str], Finding] = {}
+    for gone in _missing(root, loaded, chosen, made):
+        found[gone.code, gone.where, gone.what] = gone
     for step in chosen:
-        for finding in [*_missing(root, step, made), *_own(root, loaded.project, step)]:
+        for finding in _own(root, loaded.project, step):
             placed = replace(finding, where=finding.where or loaded.where("stages", step.stage))
             found.setdefault((placed.code, placed.where, placed.what), placed)
     return list(found.values())
@@ -73,15 +75,24 @@ def _own(root: Path, project: Project, step: Step) -> Sequence[Finding]:
         return error.findings or [alone]
 
 
-def _missing(root: Path, step: Step, made: Sequence[str]) -> list[Finding]:
+def _missing(
+    root: Path, loaded: Loaded, chosen: Sequence[Step], made: Sequence[str]
+) -> list[Finding]:
+    """Return a finding for every file that is read, is not there and is made by nobody."""
+    readers: dict[str, list[str]] = {}
+    for step in chosen:
+        for dep in step.plan.deps:
+            if step.stage not in readers.setdefault(dep, []):
+                readers[dep].append(step.stage)
     return [
         Finding(
             "dep-missing",
-            f"{step.stage} reads {dep}, which is not there",
+            f"{dep} is not there, and {' and '.join(stages)} read{'s' * (len(stages) == 1)} it",
+            where=loaded.where("stages", stages[0]),
             why=f"no stage makes it either, by its outs in {FILE}",
             fix="put it there, mend its name, or name the stage that makes it in that stage's outs",
         )
-        for dep in step.plan.deps
+        for dep, stages in readers.items()
         if not any(overlap(dep, path) for path in made)
         and not (root / dep).exists()
         and not _tracked(root, dep)
