@@ -6,7 +6,8 @@ import numpy as np
 import pytest
 
 from edgeops.errors import InputError, MissingError, StageFailed
-from edgeops.validate.accuracy import HasTerms, HasWeights, agreement, drop, evaluate
+from edgeops.validate.accuracy import agreement, drop, evaluate
+from edgeops.validate.bootstrap import HasTerms, HasWeights
 from edgeops.validate.metrics import F1, Accuracy, Auc, Rmse, Top5, figure_name, resolve
 from edgeops.validate.scores import class_ids, class_labels, class_output, regression_output
 
