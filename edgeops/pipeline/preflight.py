@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import tempfile
 from dataclasses import replace
+from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING, Any
 
 from edgeops.core import registry
@@ -19,7 +21,6 @@ from edgeops.pipeline.plan import overlap
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
-    from pathlib import Path
 
     from edgeops.core.project import Project
     from edgeops.core.stage import Stage
@@ -51,6 +52,39 @@ def preflight(
             placed = replace(finding, where=finding.where or loaded.where("stages", step.stage))
             found.setdefault((placed.code, placed.where, placed.what), placed)
     return list(found.values())
+
+
+def lasting(
+    root: Path, loaded: Loaded, at_work: Sequence[Step], every: Sequence[Step], by_hand: Any
+) -> list[Finding]:
+    """Return the findings on the steps that have work to do and that this work does not mend.
+
+    A broken model whose stage is about to make it anew must not keep that stage from running. What
+    a stage finds is asked twice: with the project as it is, and with all that is made anew absent.
+    """
+    found = preflight(root, loaded, at_work, every, by_hand)
+    anew = [out.path for step in at_work for out in step.plan.outs if not out.persist]
+    if not found or not any((root / path).exists() for path in anew):
+        return found
+    with tempfile.TemporaryDirectory(prefix="edgeops-preflight-") as name:
+        view = Path(name)
+        _link_all_but(root, view, {PurePosixPath(path).parts for path in anew})
+        still = {
+            (finding.code, finding.where.replace(name, str(root)))
+            for finding in preflight(view, loaded, at_work, every, by_hand)
+        }
+    return [finding for finding in found if (finding.code, finding.where) in still]
+
+
+def _link_all_but(folder: Path, view: Path, without: set[tuple[str, ...]]) -> None:
+    """Make ``view`` look like ``folder`` through links, without some paths below it."""
+    for entry in folder.iterdir():
+        below = {parts[1:] for parts in without if parts[:1] == (entry.name,)}
+        if not below:
+            (view / entry.name).symlink_to(entry)
+        elif () not in below and entry.is_dir():
+            (view / entry.name).mkdir()
+            _link_all_but(entry, view / entry.name, below)
 
 
 def refusal(findings: Sequence[Finding]) -> EdgeopsError:

@@ -17,7 +17,7 @@ from edgeops.pipeline.lock import FILE as LOCK
 from edgeops.pipeline.lock import no_longer_stated, outdated, read_lock
 from edgeops.pipeline.outcome import failure, interrupted
 from edgeops.pipeline.plan import Step, dependencies, plan, upstream
-from edgeops.pipeline.preflight import preflight, refusal
+from edgeops.pipeline.preflight import lasting, preflight, refusal
 from edgeops.pipeline.remember import forget, remember
 from edgeops.pipeline.select import choose
 from edgeops.pipeline.watch import Watch
@@ -129,7 +129,7 @@ def _prepared(root: Path, stages: Sequence[str], target: str | None, how: How) -
         # all results pulled needs no signing keys.
         reasons = run.stale()
         at_work = [step for step in chosen if reasons[step.address]]
-        findings += preflight(root, loaded, at_work, every, by_hand)
+        findings += lasting(root, loaded, at_work, every, by_hand)
     if findings:
         raise refusal(findings)
     return run

@@ -114,3 +114,26 @@ def test_killed_edgeops_leaves_no_process_behind(digits, digits_done, capsys):
     assert run.gone()
     whole_or_absent(digits, digits_done)
     assert run_again(digits, capsys)[which.address] == "ran"
+
+
+def test_half_written_model_does_not_keep_training_from_running(digits, digits_done, capsys):
+    """As a training script leaves it that is killed while it writes: nobody else can mend it."""
+    model = digits / "build" / "model.onnx"
+    model.write_bytes(model.read_bytes()[:30_000])
+    (digits / "data" / "calibration.npz").unlink()
+    assert "failed" not in run_again(digits, capsys).values()
+    assert files(digits) == files(digits_done)
+
+    with (digits / "train.py").open("a") as script:
+        script.write("    raise SystemExit('nothing was trained')\n")
+    model.write_bytes(b"")
+    assert main(["-C", str(digits), "run"]) == 10, "refused by what trains, not by what is there"
+
+
+def test_broken_data_that_no_stage_makes_is_still_refused_first(digits, capsys):
+    """Only what is made anew is left out of sight: what a person wrote is looked at."""
+    (digits / "labels.txt").unlink()
+    (digits / "build" / "model.onnx").write_bytes(b"")
+    assert main(["-C", str(digits), "run", "--json"]) == 3
+    codes = {finding["code"] for finding in json.loads(capsys.readouterr().out)["findings"]}
+    assert codes == {"dep-missing", "include-missing"}
