@@ -105,9 +105,7 @@ class _Checker:
         from edgeops.project.jsonschema import project_schema
         from edgeops.project.schema import ProjectModel
 
-        model = problems.validate(
-            ProjectModel, self._value, self._document, (), dict(project_schema())
-        )
+        model = problems.validate(ProjectModel, self._value, self._document, (), project_schema)
         stages = self._stages()
         self._targets()
         self._paths()
@@ -163,13 +161,16 @@ class _Checker:
 
         try:
             model = options_model(stage.Options)
-            schema, parts = stage_schema(stage)
         except (TypeError, NameError, ValueError) as error:
             self._find(problems.broken_options(self._document, path, stage, error))
             return None
         values = {key: value for key, value in entry.items() if key != "uses"}
-        keys = {**schema, "$defs": parts}
-        valid = problems.validate(model, values, self._document, path, keys)
+
+        def schema() -> dict[str, Any]:
+            about, parts = stage_schema(stage)
+            return {**about, "$defs": parts}
+
+        valid = problems.validate(model, values, self._document, path, schema)
         self._gates(entry.get("gates"), (*path, "gates"))
         if valid is None:
             return None

@@ -12,7 +12,7 @@ from edgeops.errors import Finding
 from edgeops.project.jsonschema import keys_at
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping, Sequence
+    from collections.abc import Callable, Iterable, Mapping, Sequence
 
     from pydantic import BaseModel
 
@@ -46,11 +46,12 @@ def validate(
     value: Mapping[str, Any],
     document: Document,
     path: Path,
-    schema: Mapping[str, Any],
+    schema: Callable[[], Mapping[str, Any]],
 ) -> Model | None:
     """Return ``value`` as a ``model``, or None after adding a finding for each misfit.
 
-    ``path`` is where ``value`` stands in the document; ``schema`` tells the valid keys.
+    ``path`` is where ``value`` stands in the document; ``schema`` tells the valid keys, and is only
+    asked when one is not: making a schema takes longer than checking by it.
     """
     from pydantic import ValidationError
 
@@ -63,7 +64,7 @@ def validate(
     for item in items:
         place = _descend(value, item["loc"])
         if item["type"] == "extra_forbidden":
-            document.findings.append(unknown_key(document, path, place, schema))
+            document.findings.append(unknown_key(document, path, place, schema()))
         elif item["type"] == "missing":
             document.findings.append(_missing(document, (*path, *place), item["loc"][-1]))
         elif item["loc"] and item["loc"][-1] == "[key]":

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from importlib.metadata import EntryPoint
+from importlib.metadata import EntryPoint, EntryPoints
 
 import pytest
 
@@ -41,11 +41,12 @@ def installed(tmp_path, monkeypatch):
         ),
         EntryPoint("good", "plugin_under_test:Other", "edgeops.metrics"),
     )
-    monkeypatch.setattr(registry, "entry_points", lambda group: found)
-    for function in (registry.registered, registry._found, registry._load):
+    monkeypatch.setattr(registry, "entry_points", lambda: EntryPoints(found))
+    cached = (registry.registered, registry._entries, registry._found, registry._load)
+    for function in cached:
         function.cache_clear()
     yield
-    for function in (registry.registered, registry._found, registry._load):
+    for function in cached:
         function.cache_clear()
 
 
