@@ -84,15 +84,20 @@ def ensure_repository(root: Path) -> str:
     """
     if _above(root, ".dvc"):
         return ""
-    arguments, note = ["init", "--quiet"], "DVC was set up in this project"
+    note = "DVC was set up in this project"
     git = _above(root, ".git")
     if git is None:
-        arguments.append("--no-scm")
+        initialise(root, "--no-scm")
         note += ", without git: there will be no experiments and no differences between revisions"
-    elif git != root:
-        arguments.append("--subdir")
+    else:
+        initialise(root, *(["--subdir"] if git != root else []))
+    return note
+
+
+def initialise(root: Path, *options: str) -> None:
+    """Make ``root`` a DVC repository that keeps to itself; raises InputError ``dvc-init-failed``."""
     done = subprocess.run(
-        [sys.executable, "-P", "-m", "dvc", *arguments],
+        [sys.executable, "-P", "-m", "dvc", "init", "--quiet", *options],
         cwd=root,
         env=environment(),
         capture_output=True,
@@ -108,7 +113,6 @@ def ensure_repository(root: Path) -> str:
             fix="mend what it says, or set it up yourself: dvc init",
         )
     _keep_to_itself(root / ".dvc" / "config")
-    return note
 
 
 def _above(folder: Path, name: str) -> Path | None:

@@ -12,7 +12,6 @@ import re
 import secrets
 import shutil
 import subprocess
-import sys
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -21,6 +20,7 @@ import edgeops
 from edgeops.core.events import Silence
 from edgeops.core.files import canonical_json, disk_errors
 from edgeops.errors import InputError, MissingError, UsageProblem
+from edgeops.pipeline import dvc
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping
@@ -274,7 +274,7 @@ def _external_files(model: Path) -> Iterable[str]:
 def _git_and_dvc(goal: Path, new: Path, laid: _Laid) -> str:
     """Initialise git and DVC in the new folder; return ``created``, ``found`` or ``absent``."""
     if shutil.which("git") is None:
-        _run_dvc(new, "init", "--quiet", "--no-scm")
+        dvc.initialise(new, "--no-scm")
         laid.notes.append(
             "git is not installed: DVC was set up without it (no experiments, no diffs)"
         )
@@ -282,7 +282,7 @@ def _git_and_dvc(goal: Path, new: Path, laid: _Laid) -> str:
     found = _work_tree(goal)
     # DVC looks for a repository above it; this one is thrown away again where there is one.
     _run([*_GIT, "init", "--quiet"], new)
-    _run_dvc(new, "init", "--quiet")
+    dvc.initialise(new)
     if found is None:
         return "created"
     shutil.rmtree(new / ".git")
@@ -320,11 +320,7 @@ def _environment() -> dict[str, str]:
         name: value
         for name, value in os.environ.items()
         if name not in ("GIT_DIR", "GIT_WORK_TREE", "GIT_INDEX_FILE")
-    } | {"DVC_NO_ANALYTICS": "1"}
-
-
-def _run_dvc(folder: Path, *arguments: str) -> None:
-    _run([sys.executable, "-m", "dvc", *arguments], folder)
+    }
 
 
 def _run(command: list[str], folder: Path) -> None:

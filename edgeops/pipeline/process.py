@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 def run_stage(
     root: Path, name: str, target: str | None = None, *, events: Events | None = None
 ) -> dict[str, Any]:
-    """Run one stage of the project in ``root`` and return its figures and notes.
+    """Run one stage of the project in ``root`` and return its figures, notes and seconds of work.
 
     ``name`` may be ``convert@gateway``. Events go to the file that the run above reads, if there
     is one, else to ``events``. Raises what the stage raises, after telling the run above.
@@ -37,12 +37,12 @@ def run_stage(
     target = target or part or None
     listener = event_file(os.environ)
     teller = EventFile(Path(listener), stage, target) if listener else None
-    began = time.monotonic()
     try:
         loaded = load(root)
         step = _step(loaded, stage, target)
         for path in step.writes:
             clear_leftovers(root / path)
+        began = time.monotonic()
         result = _run(root, loaded.project, step, teller or events or Silence())
     except EdgeopsError as error:
         if teller:

@@ -48,7 +48,9 @@ def remember(root: Path, steps: Sequence[Step], result: Mapping[str, Any], began
         folders, files = _files(root, stages, began_ns)
     except (_Unclear, OSError):
         return False
-    idle = [{**row, "status": "cached", "seconds": 0.0} for row in result["stages"]]
+    idle = [
+        {**row, "status": "cached", "seconds": 0.0, "work_seconds": 0.0} for row in result["stages"]
+    ]
     document = {
         "format": fresh.FORMAT,
         "environment": fresh.environment(),

@@ -22,6 +22,9 @@ TAIL = 30
 class Watch:
     """Status and seconds of every stage by address, its last lines, the error it told.
 
+    ``seconds`` are from start to end as DVC sees them, ``work`` what a stage says its own work took
+    once its process had started.
+
     ``quiet`` are the addresses of stages that send events; the output of all others is shown.
     """
 
@@ -30,6 +33,7 @@ class Watch:
     ) -> None:
         self.status = dict.fromkeys(expected, "")
         self.seconds: dict[str, float] = {}
+        self.work: dict[str, float] = {}
         self.errors: dict[str, dict[str, Any]] = {}
         self.tails: dict[str, deque[str]] = {}
         self.restored = False
@@ -91,6 +95,7 @@ class Watch:
                     "target": target or None,
                     "status": status or "skipped",
                     "seconds": seconds,
+                    "work_seconds": self.work.get(address, seconds),
                 }
             )
         return rows
@@ -147,6 +152,8 @@ class Watch:
             self._events.figure(event["name"], event["value"])
         elif kind == "error":
             self.errors[address] = event
+        elif kind == "done":
+            self.work[address] = event["seconds"]
 
     def _say(self, address: str, what: str, total: int | None = None) -> None:
         self._shown = address
