@@ -4,11 +4,16 @@ from __future__ import annotations
 
 import os
 import re
+import signal
 from pathlib import Path
 
 import pytest
 
 from tests.helpers import write_tiny_model
+
+# A shell starts what runs in its background with SIGINT ignored, and children inherit that: tests
+# that interrupt would wait for ever.
+signal.signal(signal.SIGINT, signal.default_int_handler)
 
 CHECKOUT = Path(__file__).resolve().parent.parent
 GOLDEN = Path(__file__).parent / "golden"

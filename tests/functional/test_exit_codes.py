@@ -147,9 +147,8 @@ def test_failed_command_shows_its_own_output(place, run):
     assert document["error"]["why"] == (
         "it ended with status 7; its last lines were:\nto the log\nout of memory"
     )
-    assert document["stages"] == [
-        {"name": "train", "target": None, "status": "failed", "seconds": pytest.approx(0, abs=30)}
-    ]
+    (stage,) = document["stages"]
+    assert (stage["name"], stage["target"], stage["status"]) == ("train", None, "failed")
 
 
 def test_unsupported_model_says_so_at_the_top(place, run):

@@ -66,7 +66,15 @@ def write_lock(root):
 
 def test_nothing_changed_is_told_with_every_stage_cached(project):
     assert fresh.check(project) == {
-        "stages": [{"name": "s", "target": None, "status": "cached", "seconds": 0.0}],
+        "stages": [
+            {
+                "name": "s",
+                "target": None,
+                "status": "cached",
+                "seconds": 0.0,
+                "work_seconds": 0.0,
+            }
+        ],
         "up_to_date": True,
         "verdict": None,
         "gates": [],
