@@ -6,7 +6,8 @@ from importlib.util import find_spec
 from typing import TYPE_CHECKING, Any
 
 from edgeops.core.variant import TensorInfo, read_variant
-from edgeops.errors import Finding, InputError, RefusedError
+from edgeops.errors import Finding, RefusedError
+from edgeops.runtime.fit import misfit
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -74,12 +75,10 @@ class OnnxRuntimeSession:
         try:
             feed = {tensor.name: arrays[tensor.name] for tensor in self.inputs}
             return dict(zip(self._names, self._session.run(self._names, feed), strict=True))
-        except KeyError as error:
-            raise self._misfit(arrays, f"{error.args[0]!r} is missing") from error
         except _failures() as error:
-            misfit = self._difference(arrays)
-            if misfit:
-                raise self._misfit(arrays, misfit) from error
+            wrong = misfit(arrays, self.inputs, self._where)
+            if wrong:
+                raise wrong from error
             raise RefusedError(
                 "engine-run-failed",
                 f"ONNX Runtime failed while running {self._where}",
@@ -87,32 +86,6 @@ class OnnxRuntimeSession:
                 why=_reason(error),
                 fix="check that the input is what the model was made for, then the model itself",
             ) from error
-
-    def _difference(self, arrays: Mapping[str, Any]) -> str:
-        for tensor in self.inputs:
-            array = arrays[tensor.name]
-            found = getattr(array, "dtype", type(array).__name__)
-            is_text = tensor.dtype == "str" and getattr(found, "kind", "") in "OUS"
-            if str(found) != tensor.dtype and not is_text:
-                return f"{tensor.name!r} is {found}, the model takes {tensor.dtype}"
-            fits = len(array.shape) == len(tensor.shape) and all(
-                isinstance(wanted, str) or wanted == size
-                for wanted, size in zip(tensor.shape, array.shape, strict=True)
-            )
-            if not fits:
-                shape = list(array.shape)
-                return f"{tensor.name!r} has shape {shape}, the model takes {list(tensor.shape)}"
-        return ""
-
-    def _misfit(self, arrays: Mapping[str, Any], why: str) -> InputError:
-        wanted = ", ".join(f"{t.name}: {t.dtype}{list(t.shape)}" for t in self.inputs)
-        return InputError(
-            "input-misfit",
-            f"the input does not fit {self._where}",
-            where=self._where,
-            why=f"{why} (given: {', '.join(sorted(arrays)) or 'nothing'})",
-            fix=f"give {wanted}",
-        )
 
 
 class OnnxRuntimeEngine:
@@ -156,7 +129,7 @@ def _failures() -> tuple[type[Exception], ...]:
         "NoSuchFile NotImplemented RuntimeException"
     )
     known = tuple(getattr(state, name) for name in names.split() if hasattr(state, name))
-    return (*known, ValueError, RuntimeError, TypeError)
+    return (*known, KeyError, ValueError, RuntimeError, TypeError)
 
 
 def _reason(error: Exception) -> str:
