@@ -1,0 +1,94 @@
+"""From a prepared ONNX model to a LiteRT graph, node by node."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from edgeops.convert.litert.builder import Builder, node_of
+from edgeops.convert.litert.ir import Tensor
+from edgeops.convert.litert.lower import lowerings
+from edgeops.errors import Finding, RefusedError, from_findings
+
+if TYPE_CHECKING:
+    from edgeops.convert.litert.ir import Dims, Graph
+
+
+def lower(model: Any) -> Graph:
+    """Return the LiteRT graph of a prepared ``onnx.ModelProto``; its layout is still ONNX's.
+
+    Raises RefusedError with every node whose operator has no lowering, or the first node whose
+    attributes or shapes cannot be said in LiteRT.
+    """
+    import onnx
+
+    nodes = [node_of(proto) for proto in model.graph.node]
+    known = lowerings()
+    unknown = [node for node in nodes if (node.domain, node.op) not in known]
+    if unknown:
+        raise from_findings([_no_lowering(node.name, node.op) for node in unknown], RefusedError)
+    dims, dtypes = _value_types(model.graph)
+    opset = next((o.version for o in model.opset_import if o.domain in ("", "ai.onnx")), 17)
+    builder = Builder(dims, dtypes, opset)
+    for initializer in model.graph.initializer:
+        array = onnx.numpy_helper.to_array(initializer)
+        builder.bind(
+            initializer.name, Tensor(initializer.name, tuple(array.shape), array.dtype.name, array)
+        )
+    given = {initializer.name for initializer in model.graph.initializer}
+    for value in model.graph.input:
+        if value.name in given:
+            continue
+        tensor = Tensor(value.name, dims[value.name], dtypes[value.name])
+        builder.graph.inputs.append(tensor)
+        builder.bind(value.name, tensor)
+    for node in nodes:
+        builder.enter(node)
+        known[node.domain, node.op](builder, node)
+    _finish(builder, [value.name for value in model.graph.output])
+    return builder.graph
+
+
+def _finish(builder: Builder, names: list[str]) -> None:
+    """Give every output a tensor of its own that bears its name."""
+    graph = builder.graph
+    made = {id(tensor) for op in graph.ops for tensor in op.outputs}
+    for name in names:
+        tensor = builder.value(name)
+        if id(tensor) not in made or tensor in graph.outputs:
+            # An input, a constant or a value that is another output too: copied.
+            tensor = builder.emit(
+                "RESHAPE", [tensor, builder.shape_operand(tensor.dims)], tensor.dims
+            )
+        tensor.name = name
+        graph.outputs.append(tensor)
+
+
+def _value_types(graph: Any) -> tuple[dict[str, Dims], dict[str, str]]:
+    import onnx
+
+    dims: dict[str, Dims] = {}
+    dtypes: dict[str, str] = {}
+    for value in (*graph.value_info, *graph.output, *graph.input):
+        tensor = value.type.tensor_type
+        if tensor.elem_type:
+            dtype = onnx.helper.tensor_dtype_to_np_dtype(tensor.elem_type)
+            dtypes[value.name] = "str" if dtype.kind in "OSU" else dtype.name
+        if tensor.HasField("shape"):
+            dims[value.name] = tuple(
+                dim.dim_value
+                if dim.HasField("dim_value")
+                else dim.dim_param or f"?{value.name}.{i}"
+                for i, dim in enumerate(tensor.shape.dim)
+            )
+    return dims, dtypes
+
+
+def _no_lowering(name: str, operator: str) -> Finding:
+    return Finding(
+        "operator-unsupported",
+        f"LiteRT cannot take {operator} (node {name!r})",
+        where=name,
+        why="edgeops has no way to say it in LiteRT's operators",
+        fix="export it otherwise, or see which engines take it: edgeops check MODEL --all",
+        details={"node": name, "op": operator, "alternatives": []},
+    )
