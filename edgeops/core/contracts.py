@@ -52,7 +52,8 @@ class ConvertOptions:
     """How a model is to be converted.
 
     ``input_shapes`` fixes shapes by input name; ``form`` picks the engine's file format where it
-    has several; ``samples`` are arrays by input name for the proof, first axis = samples.
+    has several, "" the first; ``samples`` are arrays by input name, first axis = samples, for
+    converters that need typical values.
     """
 
     precision: str = "fp32"
@@ -63,7 +64,22 @@ class ConvertOptions:
 
 
 class Converter(Protocol):
-    """Entry-point group ``edgeops.converters``: ONNX model to the files of one engine."""
+    """Entry-point group ``edgeops.converters``: a model to the files of one engine.
+
+    Optional attributes, absent ones counting as their default:
+
+    ``engine``    the engine whose files it writes; its own name. Several converters of one engine
+                  are routes to it (``--via NAME``), the one named like the engine is the default.
+    ``sources``   kinds of model file that it takes, ``("onnx",)``. For a kind other than
+                  ``onnx`` it is a ``FileConverter``.
+    ``forms``     the engine's file formats (``--form``), the first being the default; ``()``.
+    ``unproven``  "" or the reason why nothing can run its variants here. They have no parity then,
+                  and validate and pack refuse them unless told to accept that.
+
+    ``convert`` runs in a process of its own, with limits on time, memory, network and where it
+    may write: below ``out`` and in the working directory, which is an empty scratch folder and
+    the temporary folder too.
+    """
 
     name: str
     api: int
@@ -77,6 +93,30 @@ class Converter(Protocol):
 
     def convert(self, model: Any, out: Path, options: ConvertOptions) -> Variant:
         """Write the engine's files into the folder ``out`` and return the variant, unproven."""
+
+
+class FileConverter(Converter, Protocol):
+    """A converter that takes model files which are not ONNX as they are.
+
+    ``kind`` is one of its ``sources`` as ``edgeops.model.source.open_source`` tells it: ``tflite``
+    or ``pt2``. The variant's inputs and outputs are those of ``open_source(path)``: names, order,
+    dtypes and layout of the file (the tensor names of a ``.tflite``).
+    """
+
+    sources: tuple[str, ...]
+
+    def check_file(self, path: Path, kind: str, options: ConvertOptions) -> Sequence[Finding]:
+        """Return what of the file the engine cannot take; writes nothing. May be left out."""
+
+    def convert_file(self, path: Path, kind: str, out: Path, options: ConvertOptions) -> Variant:
+        """Write the engine's files into the folder ``out`` and return the variant, unproven."""
+
+    def reference(self, path: Path, kind: str) -> Session:
+        """Return the source itself, ready to run, for the proof.
+
+        Only for kinds that nothing but its own tools can run (``pt2``); ONNX runs on ONNX
+        Runtime, ``.tflite`` on LiteRT's reference kernels. May be left out.
+        """
 
 
 class Device(Protocol):

@@ -1,0 +1,91 @@
+"""Which converter writes an engine's files, where there are several, and what it can do."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from edgeops.core import registry
+from edgeops.errors import UsageProblem
+
+if TYPE_CHECKING:
+    from edgeops.core.contracts import Converter
+
+ONNX = "onnx"
+
+
+def route(engine: str, via: str = "") -> Converter:
+    """Return the converter for ``engine``: the one called ``via``, else the engine's own.
+
+    Raises MissingError ``plugin-unknown`` or ``plugin-broken``, UsageProblem ``route-unknown``
+    when ``via`` writes no files of this engine.
+    """
+    known = registry.names("converters")
+    if not via:
+        others = () if engine in known else routes(engine)
+        return _get(others[0] if others else engine)
+    if via in known:
+        converter = _get(via)
+        if engine_of(converter) == engine:
+            return converter
+    there = routes(engine)
+    if not there:
+        return _get(engine)
+    raise UsageProblem(
+        "route-unknown",
+        f"{via!r} is no way to convert for {engine}",
+        where="via",
+        why=f"ways to {engine}: {', '.join(there)}",
+        fix=f"use one of: {', '.join(there)}; edgeops plugins lists all converters",
+    )
+
+
+def routes(engine: str) -> tuple[str, ...]:
+    """Return the names of all converters for ``engine`` that load, its own first."""
+    found = [
+        plugin.name
+        for plugin in registry.registered("converters")
+        if plugin.value is not None and engine_of(plugin.value) == engine
+    ]
+    return tuple(sorted(found, key=lambda name: name != engine))
+
+
+def engine_of(converter: Converter) -> str:
+    """Return the engine whose files the converter writes."""
+    return getattr(converter, "engine", "") or converter.name
+
+
+def sources_of(converter: Converter) -> tuple[str, ...]:
+    """Return the kinds of model file that the converter takes."""
+    return tuple(getattr(converter, "sources", (ONNX,)))
+
+
+def forms_of(converter: Converter) -> tuple[str, ...]:
+    """Return the file formats of the converter's engine, the default first."""
+    return tuple(getattr(converter, "forms", ()))
+
+
+def unproven_of(converter: Converter) -> str:
+    """Return why the converter's variants cannot be run here, "" when they can."""
+    return str(getattr(converter, "unproven", "") or "")
+
+
+def form_for(converter: Converter, form: str) -> str:
+    """Return the file format to make; raises UsageProblem ``form-unknown``."""
+    forms = forms_of(converter)
+    if form in forms or (not form and not forms):
+        return form
+    if not form:
+        return forms[0]
+    engine = engine_of(converter)
+    raise UsageProblem(
+        "form-unknown",
+        f"{form!r} is no file format of {engine}",
+        where="form",
+        why=f"{engine} has {', '.join(forms)}" if forms else f"{engine} has only one",
+        fix=f"use one of: {', '.join(forms)}" if forms else "leave it out",
+    )
+
+
+def _get(name: str) -> Converter:
+    converter: Converter = registry.get("converters", name)
+    return converter
