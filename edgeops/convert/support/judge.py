@@ -1,0 +1,182 @@
+"""A table over a whole model: every misfit, and the finding that a person reads."""
+
+from __future__ import annotations
+
+import difflib
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from edgeops.convert.support.rules import Problem, problems
+from edgeops.errors import Finding
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+
+    from edgeops.convert.support.facts import Graph, Node, Tensor
+    from edgeops.convert.support.table import Table
+
+_STANDARD = ("", "ai.onnx.ml", "com.microsoft")
+
+
+@dataclass(frozen=True, slots=True)
+class Misfit:
+    """A problem and where it is: a node, or an input or output of the model."""
+
+    problem: Problem
+    node: Node | None
+    place: str
+
+    def finding(self, table: Table, graph: Graph, alternatives: Sequence[str]) -> Finding:
+        """Return it with words for people."""
+        problem, node = self.problem, self.node
+        code = problem.code
+        if code == "dynamic-shape" and not graph.is_open:
+            code = "data-dependent-shape"  # no input shape would mend it
+        operator = node.operator if node else ""
+        return Finding(
+            code,
+            _what(table, self),
+            where=self.place,
+            why=problem.why or _why(table, self),
+            fix=problem.fix or _fix(table, self, code, graph, alternatives),
+            details={"node": self.place, "op": operator, "alternatives": list(alternatives)},
+        )
+
+
+def judge(table: Table, graph: Graph, *, first: bool = False) -> list[Misfit]:
+    """Return all misfits in the order of the graph, or at most one when ``first``."""
+    found = []
+    for misfit in _misfits(table, graph):
+        found.append(misfit)
+        if first:
+            break
+    return found
+
+
+def _misfits(table: Table, graph: Graph) -> Iterator[Misfit]:
+    yield from _borders(table, graph)
+    refused: set[int] = set()
+    for index, node in enumerate(graph.nodes):
+        if node.owner in refused:
+            refused.add(index)  # what is inside of a refused node adds nothing
+            continue
+        found = _of_node(table, node)
+        if found:
+            refused.add(index)
+        yield from (Misfit(problem, node, node.name) for problem in found)
+
+
+def _of_node(table: Table, node: Node) -> list[Problem]:
+    rule = table.operators.get(node.operator)
+    if rule is None:
+        if node.operator == "Constant":
+            return []  # a weight in other clothes: preparation makes it an initializer
+        return [Problem("operator-unsupported")]
+    found = problems(rule, node)
+    if table.rank is not None:
+        for tensor in (*node.inputs, *node.outputs):
+            if tensor and tensor.shape is not None and len(tensor.shape) > table.rank:
+                has = f"whose tensor {tensor.name!r} has {len(tensor.shape)} axes"
+                return [*found, Problem("rank-unsupported", has, f"at most {table.rank} axes")]
+    return found
+
+
+def _borders(table: Table, graph: Graph) -> Iterator[Misfit]:
+    """Yield what the engine does not take of the model's inputs and outputs."""
+    for side, tensors in (("input", graph.inputs), ("output", graph.outputs)):
+        for tensor in tensors:
+            if table.dtypes is not None and tensor.dtype and tensor.dtype not in table.dtypes:
+                has = f"the {side} {tensor.name!r} of {tensor.dtype}"
+                takes = f"{', '.join(sorted(table.dtypes))} for inputs and outputs"
+                yield Misfit(Problem("dtype-unsupported", has, takes), None, tensor.name)
+            if table.rank is not None and tensor.shape and len(tensor.shape) > table.rank:
+                has = f"the {side} {tensor.name!r} of {len(tensor.shape)} axes"
+                problem = Problem("rank-unsupported", has, f"at most {table.rank} axes")
+                yield Misfit(problem, None, tensor.name)
+    for tensor in graph.inputs:
+        if not _is_kept(table.dynamic, tensor):
+            axes = ", ".join(str(axis or "?") for axis in graph.axes[tensor.name])
+            has = f"the open sizes of the input {tensor.name!r} [{axes}]"
+            takes = "a free batch size and all other sizes fixed"
+            takes = takes if table.dynamic == "batch" else "fixed sizes only"
+            yield Misfit(Problem("dynamic-shape", has, takes), None, tensor.name)
+
+
+def _is_kept(dynamic: str, tensor: Tensor) -> bool:
+    if dynamic == "any" or tensor.is_static:
+        return True
+    if dynamic == "none" or tensor.shape is None:
+        return False
+    return None not in tensor.shape[1:]
+
+
+def _what(table: Table, misfit: Misfit) -> str:
+    node, has = misfit.node, misfit.problem.has
+    if node is None:
+        return f"{table.engine} does not take {has}"
+    at = f"{node.operator} (node {node.name!r})"
+    if misfit.problem.code == "operator-unsupported" and not has:
+        return f"{table.engine} has no operator {at}"
+    return f"{table.engine} does not take {at} {has}".rstrip()
+
+
+def _why(table: Table, misfit: Misfit) -> str:
+    problem, node = misfit.problem, misfit.node
+    if problem.takes:
+        return f"it takes {problem.takes}"
+    if node and problem.code == "operator-unsupported" and not problem.has:
+        if node.domain not in _STANDARD:
+            return f"the domain {node.domain!r} is not of ONNX: it needs a library of its own"
+        return f"it is none of the {len(table.operators)} operators of {table.engine}"
+    if problem.code == "data-dependent-shape":
+        return f"{table.engine} plans its memory before it knows the values"
+    return f"{table.engine} {table.version} has nothing for this form of the operator"
+
+
+def _fix(table: Table, misfit: Misfit, code: str, graph: Graph, alternatives: Sequence[str]) -> str:
+    if code == "dynamic-shape":
+        return f"edgeops convert MODEL --to {table.engine} {_shapes(graph)}"
+    if alternatives:
+        return f"edgeops convert MODEL --to {alternatives[0]}, which takes the whole model"
+    if code == "constant-needed":
+        return "export with this value fixed, then simplify; or fix the input shapes"
+    near = _near(table, misfit)
+    if near:
+        return f"export it as {near}, or write it with other operators"
+    if code == "dtype-unsupported":
+        return "export with another dtype there: cast before and after"
+    return "export without it: write it with other operators, or cut the model before it"
+
+
+def _shapes(graph: Graph) -> str:
+    """Return the options that fix every open input; sizes nobody knows stand as capitals."""
+    parts = []
+    for name, axes in graph.axes.items():
+        if all(isinstance(axis, int) for axis in axes):
+            continue
+        sizes = [_size(index, axis) for index, axis in enumerate(axes)]
+        parts.append(f"--input-shape {_quoted(name)}={','.join(sizes)}")
+    return " ".join(parts)
+
+
+def _size(index: int, axis: int | str) -> str:
+    if isinstance(axis, int):
+        return str(axis)
+    if index == 0:
+        return "1"  # one sample at a time is what devices are asked for
+    letters = "".join(letter for letter in axis if letter.isalnum() or letter == "_")
+    return letters.upper() or f"SIZE{index}"
+
+
+def _quoted(name: str) -> str:
+    from shlex import quote
+
+    return quote(name)
+
+
+def _near(table: Table, misfit: Misfit) -> str:
+    node = misfit.node
+    if node is None or misfit.problem.has:
+        return ""
+    close = difflib.get_close_matches(node.op, table.operators, n=1, cutoff=0.75)
+    return close[0] if close else ""
