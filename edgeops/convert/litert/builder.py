@@ -117,7 +117,7 @@ class Builder:
         """Return a constant tensor with the array's shape and dtype."""
         import numpy as np
 
-        array = np.ascontiguousarray(array)
+        array = np.asarray(array, order="C")
         return Tensor(self._name(hint), tuple(array.shape), array.dtype.name, array)
 
     def emit(

@@ -75,7 +75,7 @@ def _lstm_step(b: Builder, cell: _Cell, x: Tensor, state: _State) -> _State:
 
 
 def _gru_step(b: Builder, cell: _Cell, x: Tensor, state: _State) -> _State:
-    """The reset gate works on the state before its matrix (linear_before_reset = 0)."""
+    """Let the reset gate work on the state before its matrix (linear_before_reset = 0)."""
     f, g = cell.activations
     (hidden,) = state
     size = cell.hidden
@@ -88,7 +88,7 @@ def _gru_step(b: Builder, cell: _Cell, x: Tensor, state: _State) -> _State:
 
 
 def _gru_after(b: Builder, cell: _Cell, x: Tensor, state: _State) -> _State:
-    """The reset gate works on what the matrix makes of the state (linear_before_reset = 1)."""
+    """Let the reset gate work on what the matrix makes of the state (linear_before_reset = 1)."""
     f, g = cell.activations
     (hidden,) = state
     xz, xr, xh = _parts(b, x, 3)
