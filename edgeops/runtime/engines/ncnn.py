@@ -1,0 +1,215 @@
+"""The ncnn engine: sessions on the CPU from ``model.ncnn.param`` and ``model.ncnn.bin``.
+
+ncnn knows tensors of one to four axes. ``variant.extra`` says for each input and output which blob
+it is and which of its axes ncnn carries as a batch (``batch``; None for none); where the model's
+first axis is open (``loop``), the network was made for one sample and is run sample by sample.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from importlib.util import find_spec
+from typing import TYPE_CHECKING, Any
+
+from edgeops.core.variant import read_variant
+from edgeops.errors import Finding, InputError, RefusedError
+from edgeops.runtime.fit import fits, misfit
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+    from pathlib import Path
+
+    from edgeops.core.variant import TensorInfo, Variant
+
+
+@dataclass(frozen=True, slots=True)
+class _Port:
+    """How one input or output goes in or out: ``shape`` is that of one call, None where open."""
+
+    name: str
+    blob: str
+    batch: int | None
+    dtype: str
+    source: str
+    shape: tuple[int | None, ...]
+
+
+class NcnnSession:
+    """A loaded ncnn network; safe to call from several threads, each call has its own extractor."""
+
+    def __init__(self, folder: Path, about: Variant, threads: int = 1) -> None:
+        import ncnn
+
+        self.inputs, self.outputs = about.inputs, about.outputs
+        self._where = about.model_file
+        self._loop = bool(about.extra["loop"])
+        self._in = [_port(tensor, about.extra["inputs"]) for tensor in about.inputs]
+        self._out = [_port(tensor, about.extra["outputs"]) for tensor in about.outputs]
+        self._mat = ncnn.Mat
+        self._net = load_net(folder / about.model_file, threads, half=about.precision == "fp16")
+
+    def run(self, arrays: Mapping[str, Any]) -> dict[str, Any]:
+        """Answer one call; arrays that are no inputs are ignored.
+
+        Raises InputError ``input-misfit`` when a name, shape or dtype is not the model's,
+        RefusedError ``engine-run-failed`` when the model fails on what fits.
+        """
+        if not fits(arrays, self.inputs):
+            wrong = misfit(arrays, self.inputs, self._where)
+            if wrong:
+                raise wrong
+        if not self._loop:
+            return self._once({port.name: arrays[port.name] for port in self._in})
+        given = {tensor.name: arrays[tensor.name] for tensor in self.inputs}
+        looped = [t.name for t in self.inputs if t.shape and not isinstance(t.shape[0], int)]
+        count = len(given[looped[0]])
+        if count == 1:
+            return self._once(given)
+        return self._each(given, looped, count)
+
+    def _each(self, given: dict[str, Any], looped: list[str], count: int) -> dict[str, Any]:
+        import numpy as np
+
+        if not count or any(len(given[name]) != count for name in looped):
+            raise InputError(
+                "input-misfit",
+                f"the input does not fit {self._where}",
+                where=self._where,
+                why="; ".join(f"{name!r} has {len(given[name])} samples" for name in looped),
+                fix="give the same number of samples, at least one, for each input",
+            )
+        answers = []
+        for row in range(count):
+            one = {name: array[row : row + 1] for name, array in given.items() if name in looped}
+            answers.append(self._once({**given, **one}))
+        return {name: np.concatenate([a[name] for a in answers]) for name in answers[0]}
+
+    def _once(self, given: Mapping[str, Any]) -> dict[str, Any]:
+        with self._net.create_extractor() as extractor:
+            # ncnn keeps a reference to what it was given, so it must live until the answers are out.
+            fed = [self._feed(port, given[port.name]) for port in self._in]
+            for port, mat in zip(self._in, fed, strict=True):
+                if extractor.input(port.blob, mat) != 0:
+                    raise self._failed(f"it does not take the input {port.name!r}")
+            answer = {}
+            for port in self._out:
+                status, mat = extractor.extract(port.blob)
+                if status != 0 or mat.empty():
+                    raise self._failed(f"status {status} at the output {port.name!r}")
+                answer[port.name] = self._answer(port, mat)
+        return answer
+
+    def _feed(self, port: _Port, array: Any) -> Any:
+        import numpy as np
+
+        if array.size == 0:
+            raise self._failed(f"the input {port.name!r} has no values")
+        array = np.ascontiguousarray(array, dtype=port.dtype)
+        if port.batch is None:
+            return self._mat(array if array.ndim else array.reshape(1)).clone()
+        if array.shape[port.batch] == 1:
+            rest = (*array.shape[: port.batch], *array.shape[port.batch + 1 :])
+            return self._mat(array.reshape(rest)).clone()
+        return self._mat(array, batch_index=port.batch)
+
+    def _answer(self, port: _Port, mat: Any) -> Any:
+        import numpy as np
+
+        if port.batch is not None and mat.n > 1:
+            array = mat.numpy(port.dtype[0], batch_index=port.batch)
+        else:
+            array = mat.numpy(port.dtype[0])
+            if port.batch is not None and array.ndim < len(port.shape):
+                array = np.expand_dims(array, port.batch)
+        shape = tuple(
+            size if want is None else want
+            for size, want in zip(array.shape, port.shape, strict=True)
+        ) if array.ndim == len(port.shape) else tuple(port.shape)
+        try:
+            # The memory is the extractor's: the next call would write over it.
+            return np.array(array, dtype=port.source, order="C").reshape(shape)
+        except (ValueError, TypeError) as error:
+            raise self._failed(f"{port.name!r} came out as {list(array.shape)}") from error
+
+    def _failed(self, why: str) -> RefusedError:
+        return RefusedError(
+            "engine-run-failed",
+            f"ncnn failed while running {self._where}",
+            where=self._where,
+            why=why,
+            fix="check that the input is what the model was made for, then the model itself",
+        )
+
+
+class NcnnEngine:
+    """The entry point ``ncnn`` of ``edgeops.engines``."""
+
+    name = "ncnn"
+    api = 1
+
+    def available(self) -> Finding | None:
+        """Return None when ncnn can be imported, else how to get it."""
+        if find_spec("ncnn") is not None:
+            return None
+        return Finding(
+            "engine-missing",
+            "the engine ncnn is not installed",
+            where="ncnn",
+            why="the Python package ncnn is not there",
+            fix="pip install 'edgeops[ncnn]'",
+        )
+
+    def version(self) -> str:
+        """Return the version of the ncnn package."""
+        from importlib.metadata import version
+
+        return version("ncnn")
+
+    def load(self, variant: Path, threads: int = 1) -> NcnnSession:
+        """Load ``variant``'s network; raises RefusedError ``engine-load-failed``."""
+        about = read_variant(variant, verify=False)
+        try:
+            return NcnnSession(variant, about, threads)
+        except (KeyError, TypeError) as error:
+            raise load_failed(variant, "variant.json does not say which blobs to use") from error
+
+
+def load_net(param: Path, threads: int, *, half: bool = False) -> Any:
+    """Return an ``ncnn.Net`` from a .param file and the .bin beside it.
+
+    In float32 nothing is kept in a narrower type; with ``half`` ncnn uses what the processor has.
+    Raises RefusedError ``engine-load-failed``.
+    """
+    import ncnn
+
+    net = ncnn.Net()
+    net.opt.num_threads = threads
+    net.opt.use_vulkan_compute = False
+    if not half:
+        for name in ("fp16_packed", "fp16_storage", "fp16_arithmetic", "bf16_storage", "bf16_packed"):
+            setattr(net.opt, f"use_{name}", False)
+    if not param.is_file() or net.load_param(str(param)) != 0:
+        raise load_failed(param, "ncnn does not take its layers")
+    weights = param.with_suffix(".bin")
+    if not weights.is_file() or net.load_model(str(weights)) != 0:
+        raise load_failed(weights, "ncnn does not take its weights")
+    return net
+
+
+def load_failed(path: Path, why: str) -> RefusedError:
+    """Return the error for a network that ncnn does not load."""
+    return RefusedError(
+        "engine-load-failed",
+        f"ncnn cannot load {path.name}",
+        where=str(path),
+        why=why,
+        fix="convert the model again; what ncnn cannot take: edgeops check MODEL --to ncnn",
+    )
+
+
+def _port(tensor: TensorInfo, extra: Mapping[str, Any]) -> _Port:
+    stated = extra[tensor.name]
+    shape = tuple(stated["shape"])
+    return _Port(
+        tensor.name, stated["blob"], stated["batch"], stated["dtype"], tensor.dtype, shape
+    )
