@@ -59,13 +59,20 @@ def nms(batches=1, classes=1, count=40, most=10, iou=0.5, score=None, **attribut
         {"score": 0.6},
         {"score": 2.0},
         {"iou": 0.0},
-        {"iou": 1.0, "most": 100},
+        {"iou": 0.99, "most": 100},
         {"batches": 2, "classes": 3, "score": 0.4},
         {"center_point_box": 1},
     ],
 )
 def test_nms_selects_the_same_boxes_in_the_same_order(options):
     check_op(*nms(**options))
+
+
+def test_nms_that_drops_nothing_is_refused():
+    model, _ = nms(iou=1.0)
+    (finding,) = refusal(model).findings
+    assert finding.where == "nms"
+    assert "TopK" in finding.fix
 
 
 def test_nms_without_a_limit_is_refused_for_it_selects_nothing():

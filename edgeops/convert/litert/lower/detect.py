@@ -47,6 +47,8 @@ def non_max_suppression(b: Builder, node: Node) -> None:
     most = min(int(limits[0]), count)
     if most <= 0:
         b.refuse(node, "it may select no box at all", "give max_output_boxes_per_class")
+    if limits[1] >= 1:
+        b.refuse(node, "with an IoU limit of 1 it drops nothing", "use TopK on the scores")
     if node.attr("center_point_box", 0):
         boxes = _corners(b, boxes)
     parts = []

@@ -187,8 +187,8 @@ def _bind(
         if not node.gives(1 + which):
             continue
         last = [state[which] for state in finals]
-        dims = (directions, batch, hidden)
-        h = b.emit("PACK", last, dims, valuesCount=directions, axis=0)
+        ends = (directions, batch, hidden)
+        h = b.emit("PACK", last, ends, valuesCount=directions, axis=0)
         b.bind(node.outputs[1 + which], b.transpose(h, (1, 0, 2)) if batch_first else h)
 
 
