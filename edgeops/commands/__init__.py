@@ -22,6 +22,7 @@ VERBS: dict[str, tuple[str, str]] = {
     "targets": ("targets:targets", "List the targets of the project."),
     "plugins": ("plugins:plugins", "List the plugins and what is wrong with broken ones."),
     "doctor": ("doctor:doctor", "Say what this machine has and what is missing."),
+    "env": ("env:app", "Make, list and remove the environments that plugins need."),
     "schema": ("schema:schema", "Print the JSON Schema of edgeops.yaml."),
     "explain": ("explain:explain", "Explain an error code and how to mend it."),
     "stage": ("stage:stage", "Run one stage now, as DVC does."),
