@@ -73,12 +73,21 @@ def _of_node(table: Table, node: Node) -> list[Problem]:
             return []  # a weight in other clothes: preparation makes it an initializer
         return [Problem("operator-unsupported")]
     found = problems(rule, node)
-    if table.rank is not None:
-        for tensor in (*node.inputs, *node.outputs):
-            if tensor and tensor.shape is not None and len(tensor.shape) > table.rank:
-                has = f"whose tensor {tensor.name!r} has {len(tensor.shape)} axes"
-                return [*found, Problem("rank-unsupported", has, f"at most {table.rank} axes")]
+    for tensor in (*node.inputs, *node.outputs):
+        if tensor and tensor.shape is not None:
+            limit = _over_limits(table, f"whose tensor {tensor.name!r} has", tensor.shape)
+            if limit:
+                return [*found, limit]
     return found
+
+
+def _over_limits(table: Table, head: str, shape: tuple[int | None, ...]) -> Problem | None:
+    if table.rank is not None and len(shape) > table.rank:
+        takes = f"at most {table.rank} axes"
+        return Problem("rank-unsupported", f"{head} {len(shape)} axes", takes)
+    if not table.empty and 0 in shape:
+        return Problem("attribute-unsupported", f"{head} no elements", "at least one element")
+    return None
 
 
 def _borders(table: Table, graph: Graph) -> Iterator[Misfit]:
@@ -89,10 +98,9 @@ def _borders(table: Table, graph: Graph) -> Iterator[Misfit]:
                 has = f"the {side} {tensor.name!r} of {tensor.dtype}"
                 takes = f"{', '.join(sorted(table.dtypes))} for inputs and outputs"
                 yield Misfit(Problem("dtype-unsupported", has, takes), None, tensor.name)
-            if table.rank is not None and tensor.shape and len(tensor.shape) > table.rank:
-                has = f"the {side} {tensor.name!r} of {len(tensor.shape)} axes"
-                problem = Problem("rank-unsupported", has, f"at most {table.rank} axes")
-                yield Misfit(problem, None, tensor.name)
+            limit = _over_limits(table, f"the {side} {tensor.name!r} of", tensor.shape or ())
+            if limit:
+                yield Misfit(limit, None, tensor.name)
     for tensor in graph.inputs:
         if not _is_kept(table.dynamic, tensor):
             axes = ", ".join(str(axis or "?") for axis in graph.axes[tensor.name])

@@ -91,6 +91,11 @@ def answers(condition: Condition, node: Node) -> Iterator[Answer]:
         yield from (_rank(what, tensor, ranks) for what, tensor in _selected(node, key))
     for key, dtypes in condition.dtypes.items():
         yield from (_dtype(what, tensor, dtypes) for what, tensor in _selected(node, key))
+    for key, least in condition.elements_min.items():
+        yield from (_count(what, t, f"at least {least}", least) for what, t in _selected(node, key))
+    for key, most in condition.elements_max.items():
+        takes = f"at most {most}"
+        yield from (_count(what, t, takes, high=most) for what, t in _selected(node, key))
     if condition.static or condition.dynamic:
         yield _sizes(node, static=condition.static)
 
@@ -133,28 +138,27 @@ def _bound(
 
 def _given(condition: Condition, node: Node) -> Iterator[Answer]:
     form = "attribute-unsupported"
-    for index in condition.absent:
-        has = f"with the input {node.input_name(index)} given"
-        yield Answer(_input(node, index) is None, form, has, "it without that input")
-    for index in condition.present:
-        has = f"without the input {node.input_name(index)}"
-        yield Answer(_input(node, index) is not None, form, has, "it with that input")
-    for index in condition.constant:
-        tensor = _input(node, index)
-        holds = None if tensor is None else tensor.constant
-        name = node.input_name(index)
-        yield Answer(holds, "constant-needed", f"whose {name} is computed", f"a constant {name}")
-    for index in condition.variable:
-        tensor = _input(node, index)
-        holds = None if tensor is None or tensor.constant is None else not tensor.constant
-        name = node.input_name(index)
-        yield Answer(holds, form, f"whose {name} is a constant", f"a computed {name}")
+    for wanted, indices in ((False, condition.absent), (True, condition.present)):
+        for index in indices:
+            given = _input(node, index) is not None
+            name = node.input_name(index)
+            has = f"with the input {name} given" if given else f"without the input {name}"
+            takes = f"it with {name}" if wanted else f"it without {name}"
+            yield Answer(given == wanted, form, has, takes)
+    for wanted, indices in ((True, condition.constant), (False, condition.variable)):
+        for index in indices:
+            tensor = _input(node, index)
+            constant = tensor.constant if tensor else None
+            holds = None if constant is None else constant == wanted
+            name = node.input_name(index)
+            has = f"whose {name} is {'a constant' if constant else 'computed'}"
+            takes = f"a constant {name}" if wanted else f"a computed {name}"
+            yield Answer(holds, "constant-needed" if wanted else form, has, takes)
+    has = f"of which {_count_of(node.read, 'output')} read"
     if condition.outputs is not None:
-        has = f"of which {node.read} outputs are read"
         yield Answer(node.read <= condition.outputs, form, has, f"at most {condition.outputs}")
     if condition.outputs_min is not None:
-        has = f"of which {node.read} outputs are read"
-        yield Answer(node.read >= condition.outputs_min, form, has, "more")
+        yield Answer(node.read >= condition.outputs_min, form, has, f"{condition.outputs_min}")
 
 
 def _input(node: Node, index: int) -> Tensor | None:
@@ -193,6 +197,16 @@ def _dtype(what: str, tensor: Tensor | None, allowed: list[str]) -> Answer:
     )
 
 
+def _count(
+    what: str, tensor: Tensor | None, takes: str, low: int = 0, high: float = math.inf
+) -> Answer:
+    shape = tensor.shape if tensor else None
+    count = None if shape is None or None in shape else math.prod(size or 0 for size in shape)
+    holds = None if count is None else low <= count <= high
+    has = f"whose {what} holds {count} values"
+    return Answer(holds, "attribute-unsupported", has, f"{takes} there")
+
+
 def _sizes(node: Node, *, static: bool) -> Answer:
     open_one = next((t for t in node.inputs if t is not None and not t.is_static), None)
     holds = (open_one is None) == static
@@ -206,6 +220,10 @@ def _sizes(node: Node, *, static: bool) -> Answer:
 
 def _axes(count: int) -> str:
     return "1 axis" if count == 1 else f"{count} axes"
+
+
+def _count_of(count: int, what: str) -> str:
+    return f"1 {what} is" if count == 1 else f"{count} {what}s are"
 
 
 def _shown(value: Any) -> str:

@@ -39,6 +39,8 @@ class Condition:
     present: tuple[int, ...] = ()
     static: bool = False
     dynamic: bool = False
+    elements_min: Mapping[str, int] = field(default_factory=dict)
+    elements_max: Mapping[str, int] = field(default_factory=dict)
     attributes: Mapping[str, list[Any]] = field(default_factory=dict)
     attributes_min: Mapping[str, float] = field(default_factory=dict)
     attributes_max: Mapping[str, float] = field(default_factory=dict)
@@ -71,6 +73,7 @@ class Table:
     dynamic: str = "any"
     dtypes: frozenset[str] | None = None
     rank: int | None = None
+    empty: bool = True
 
 
 def names() -> tuple[str, ...]:
@@ -109,7 +112,7 @@ def parse(document: Mapping[str, Any]) -> Table:
     """Return the table that a TOML document states; raises ValueError naming what is wrong."""
     _only(document, ("engine", "version", "verified", "limits", "operators"), "the table")
     limits = document.get("limits", {})
-    _only(limits, ("dynamic", "dtypes", "rank"), "limits")
+    _only(limits, ("dynamic", "dtypes", "rank", "empty"), "limits")
     dynamic = limits.get("dynamic", "any")
     if dynamic not in DYNAMIC:
         raise ValueError(f"limits.dynamic is {dynamic!r}, it may be one of {', '.join(DYNAMIC)}")
@@ -126,6 +129,7 @@ def parse(document: Mapping[str, Any]) -> Table:
         dynamic=dynamic,
         dtypes=frozenset(limits["dtypes"]) if "dtypes" in limits else None,
         rank=limits.get("rank"),
+        empty=limits.get("empty", True),
     )
 
 
