@@ -11,7 +11,7 @@ from edgeops.errors import Finding, RefusedError, from_findings
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from edgeops.convert.litert.ir import Dims
+    from edgeops.convert.litert.ir import Dims, Quant
 
 _OPEN = ("", "ai.onnx")
 
@@ -72,12 +72,20 @@ class Builder:
         self._dims = dims
         self._dtypes = dtypes
         self._values: dict[str, Tensor] = {}
+        self._grids: dict[str, Quant] = {}
         self._node = ""
         self._count = 0
 
     def enter(self, node: Node) -> None:
         """Say which node the operators emitted from now on come from."""
         self._node = node.name
+        grids = [self._grids[name] for name in node.inputs if name in self._grids]
+        if grids:
+            self.graph.grids[node.name] = grids
+
+    def on_grid(self, name: str, quant: Quant) -> None:
+        """Say that the constant ONNX value ``name`` lies on these integers."""
+        self._grids[name] = quant
 
     def bind(self, name: str, tensor: Tensor) -> None:
         """Let the ONNX value ``name`` be ``tensor``; "" is ignored."""

@@ -75,11 +75,16 @@ class Op:
 
 @dataclass(eq=False, slots=True)
 class Graph:
-    """Operators in an order in which they can run."""
+    """Operators in an order in which they can run.
+
+    ``grids`` tells, by ONNX node, on which integers its constant inputs lie: a quantized model's
+    weights arrive as floats, and become those integers again where the whole operator can.
+    """
 
     inputs: list[Tensor]
     outputs: list[Tensor]
     ops: list[Op]
+    grids: dict[str, list[Quant]] = field(default_factory=dict)
 
     def tensors(self) -> list[Tensor]:
         """Return every tensor once: inputs first, then in the order of use."""
