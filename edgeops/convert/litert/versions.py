@@ -11,7 +11,9 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from edgeops.convert.litert.ir import Op
 
+_FIRST = {"BROADCAST_TO": 2}  # the versions before were never released
 
-def version_of(op: Op) -> int:  # noqa: ARG001 - one version serves all float operators
+
+def version_of(op: Op) -> int:
     """Return the version to write for an operator."""
-    return 1
+    return _FIRST.get(op.code, 1)
