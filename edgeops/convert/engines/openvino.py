@@ -111,13 +111,15 @@ class OpenVinoConverter:
 
 
 def _require_names(model: Any, inputs: Sequence[TensorInfo], outputs: Sequence[TensorInfo]) -> None:
+    """Raise RefusedError unless outputs are the source's; inputs that nothing reads may be gone."""
     for side, ports, tensors in (
         ("input", model.inputs, inputs),
         ("output", model.outputs, outputs),
     ):
         has = set().union(*(port.get_names() for port in ports))
-        gone = [tensor.name for tensor in tensors if tensor.name not in has]
-        if gone or len(ports) != len(tensors):
+        wanted = {tensor.name for tensor in tensors}
+        unknown = [port for port in ports if not wanted & port.get_names()]
+        if unknown or (side == "output" and not wanted <= has):
             raise _failed(
                 f"what it made has the {side}s {', '.join(sorted(has))}, "
                 f"not {', '.join(tensor.name for tensor in tensors)}"

@@ -48,8 +48,12 @@ class OpenVinoSession:
         try:
             compiled = openvino.Core().compile_model(path, "CPU", config)
             self._request = compiled.create_infer_request()
+            # An input that nothing reads is gone from the engine's model.
+            read = set().union(*(port.get_names() for port in compiled.inputs))
             self._input_ports = [
-                (tensor.name, _port(compiled.inputs, tensor.name)) for tensor in self.inputs
+                (tensor.name, _port(compiled.inputs, tensor.name))
+                for tensor in self.inputs
+                if tensor.name in read
             ]
             self._output_ports = [
                 (tensor.name, _port(compiled.outputs, tensor.name)) for tensor in self.outputs
