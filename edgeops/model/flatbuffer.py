@@ -23,9 +23,11 @@ _FORMATS = {
     "uint8": struct.Struct("<B"),
     "int32": _I32,
     "uint32": _U32,
+    "int64": struct.Struct("<q"),
     "uint64": struct.Struct("<Q"),
     "float32": struct.Struct("<f"),
 }
+_LONG = 8
 _MOST_PARTS = 20_000_000
 
 
@@ -135,11 +137,13 @@ class Table:
         for position in self._references(field):
             yield self._buffer.text(position)
 
-    def integers(self, field: int) -> tuple[int, ...]:
-        """Return a vector of int32."""
-        start, count = self.span(field, 4)
+    def integers(self, field: int, size: int = 4) -> tuple[int, ...]:
+        """Return a vector of int32, or of int64 when ``size`` is 8."""
+        start, count = self.span(field, size)
         self._buffer.spend(count)
-        return struct.unpack_from(f"<{count}i", self._buffer.data, start)
+        return struct.unpack_from(
+            f"<{count}{'q' if size == _LONG else 'i'}", self._buffer.data, start
+        )
 
     def content(self, field: int) -> bytes:
         """Return a vector of bytes."""

@@ -9,23 +9,41 @@ if TYPE_CHECKING:
 
 _HANDLED = {"format", "digest", "bytes", "inputs", "outputs", "ops", "parameters", "macs"}
 _HANDLED |= {"macs_reason", "parameters_reason", "ops_reason", "opset", "opsets", "notes"}
+_HANDLED |= {"signatures", "weights", "custom_operators", "kind"}
+_BORING = {"subgraphs": 1}
 
 
 def view(result: Mapping[str, Any]) -> Iterator[str]:
-    """Yield the lines of an ``inspect`` result; unknown fields come last, one a line."""
+    """Yield the lines of an ``inspect`` result; unknown fields come last, one a line.
+
+    Names come from files that may be anybody's, so that control characters are shown, not sent.
+    """
+    for line in _lines(result):
+        yield "".join(
+            each if each.isprintable() or each == "\n" else repr(each)[1:-1] for each in line
+        )
+
+
+def _lines(result: Mapping[str, Any]) -> Iterator[str]:
     yield f"{result['format']}  {result['bytes']:,} bytes  {result['digest']}"
     for side in ("inputs", "outputs"):
         yield from _tensors(side, result.get(side) or [])
     for name in ("parameters", "macs"):
         if name in result:
             yield f"{name:<11} {_count(result[name], result.get(f'{name}_reason', ''))}"
+    weights = result.get("weights") or {}
+    if len(weights) > 1 or set(weights) - {"float32"}:
+        yield f"{'weights':<11} {', '.join(f'{dtype} {n:,}' for dtype, n in weights.items())}"
     if result.get("opset"):
         yield f"{'opset':<11} {result['opset']}"
     if result.get("ops"):
         ranked = sorted(result["ops"].items(), key=lambda item: (-item[1], item[0]))
         yield f"{'operators':<11} {', '.join(f'{name} {count}' for name, count in ranked)}"
+    for index, one in enumerate(result.get("signatures") or ()):
+        called = f"{one['key']}({', '.join(one['inputs'])}) -> {', '.join(one['outputs'])}"
+        yield f"{'' if index else 'signatures':<11} {called}"
     for key, value in result.items():
-        if key not in _HANDLED and value not in (None, "", [], {}):
+        if key not in _HANDLED and value not in (None, "", [], {}, _BORING.get(key)):
             yield f"{key:<11} {_short(value)}"
     for note in result.get("notes") or ():
         yield f"note: {note}"
