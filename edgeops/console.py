@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from edgeops.errors import EdgeopsError, Finding
 
 _SHOWN_FINDINGS = 50
+_SHOWN_PLACES = 5
 
 
 def root(ctx: Any) -> Path:
@@ -33,16 +34,17 @@ def present(
     view: Callable[[Mapping[str, Any]], Iterable[Any]],
     *,
     as_json: bool,
+    shown: tuple[type[EdgeopsError], ...] = (GateFailed, GateInconclusive),
 ) -> None:
     """Run ``work`` under a progress display and print its result as text or JSON.
 
     A verdict that is not to pass comes as an error with the whole result: as text, the result is
-    shown before the error is.
+    shown before the error is. ``shown`` are the errors that are verdicts of the verb.
     """
     try:
         with progress() as events:
             result = work(events)
-    except (GateFailed, GateInconclusive) as verdict:
+    except shown as verdict:
         if verdict.result and not as_json:
             show(view(verdict.result))
         raise
@@ -150,18 +152,38 @@ def _error_lines(error: EdgeopsError) -> list[str]:
 def _finding_lines(findings: Iterable[Finding]) -> list[str]:
     rows = list(findings)
     lines = [f"error: {len(rows)} problems"]
-    for finding in rows[:_SHOWN_FINDINGS]:
-        lines.append(
-            f"\n  {finding.where + ': ' if finding.where else ''}{finding.what} [{finding.code}]"
-        )
+    groups = _alike(rows)
+    shared = rows[0].fix if len(groups) > 1 and len({row.fix for row in rows}) == 1 else ""
+    for first, *others in groups[:_SHOWN_FINDINGS]:
+        lines.append(f"\n  {first.where + ': ' if first.where else ''}{first.what} [{first.code}]")
+        more = _places(others)
         lines.extend(
             "  " + _row(name, text)
-            for name, text in (("why", finding.why), ("fix", finding.fix))
-            if text
+            for name, text in (("also", more), ("why", first.why), ("fix", first.fix))
+            if text and text != shared
         )
-    if len(rows) > _SHOWN_FINDINGS:
-        lines.append(f"\n  and {len(rows) - _SHOWN_FINDINGS} more: see them all with --json")
-    return lines
+    left = sum(map(len, groups[_SHOWN_FINDINGS:]))
+    if left:
+        lines.append(f"\n  and {left} more: see them all with --json")
+    return [*lines, "\n" + _row("fix", shared)] if shared else lines
+
+
+def _alike(findings: Iterable[Finding]) -> list[list[Finding]]:
+    """Return findings that differ in the node alone together, in the order of the first of each."""
+    groups: dict[Any, list[Finding]] = {}
+    for number, finding in enumerate(findings):
+        operator = finding.details.get("op")
+        key = (operator, finding.code, finding.why, finding.fix) if operator else number
+        groups.setdefault(key, []).append(finding)
+    return list(groups.values())
+
+
+def _places(findings: list[Finding]) -> str:
+    if not findings:
+        return ""
+    named = ", ".join(finding.where for finding in findings[:_SHOWN_PLACES])
+    left = len(findings) - _SHOWN_PLACES
+    return f"{named} and {left} more" if left > 0 else named
 
 
 def _row(name: str, text: str) -> str:

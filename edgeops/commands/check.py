@@ -13,8 +13,14 @@ from edgeops.commands.options import JsonFlag
 
 def check(
     ctx: typer.Context,
-    model: Annotated[Path, typer.Argument(metavar="MODEL", help="The ONNX file.")],
-    to: Annotated[str, typer.Option(metavar="ENGINE", help="The engine; edgeops plugins lists.")],
+    models: Annotated[
+        list[Path], typer.Argument(metavar="MODEL...", help="The model; with --all also folders.")
+    ],
+    *,
+    to: Annotated[
+        str | None, typer.Option(metavar="ENGINE", help="The engine; edgeops plugins lists.")
+    ] = None,
+    every: Annotated[bool, typer.Option("--all", help="All engines: the support matrix.")] = False,
     precision: Annotated[str, typer.Option(help="fp32, fp16 or int8.")] = "fp32",
     input_shape: Annotated[
         list[str] | None,
@@ -23,13 +29,17 @@ def check(
     as_json: JsonFlag = False,
 ) -> None:
     """Say whether a model can be converted; write nothing."""
-    from edgeops.convert.make import check_model, parse_shapes
+    from edgeops.convert.check import CheckRequest, check_verb
+    from edgeops.errors import InputError, RefusedError
     from edgeops.views.check import view
 
-    path = console.root(ctx) / model
-    shapes = parse_shapes(input_shape or [])
+    shapes = tuple(input_shape or ())
+    request = CheckRequest(
+        console.root(ctx), tuple(models), to, every=every, precision=precision, input_shape=shapes
+    )
     console.present(
-        lambda _: check_model(path, to, precision=precision, input_shapes=shapes),
+        lambda events: check_verb(request, events=events),
         view,
         as_json=as_json,
+        shown=(InputError, RefusedError),
     )

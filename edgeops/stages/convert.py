@@ -2,18 +2,12 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
-from edgeops.convert.make import (
-    FORMS,
-    check_model,
-    convert_model,
-    converter_for,
-    fitting_samples,
-    opened,
-    require_precision,
-)
+from edgeops.convert.check import check_model, examine, misfits
+from edgeops.convert.make import FORMS, convert_model
+from edgeops.convert.routes import route
 from edgeops.core.contracts import ConvertOptions
 from edgeops.core.project import converted
 from edgeops.core.stage import Out, StageContext, StageInfo, StagePlan, StageResult, one_target
@@ -23,6 +17,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
     from pathlib import Path
 
+    from edgeops.convert.check import Examined
     from edgeops.core.project import Project, Target
 
 __all__ = ["Convert", "ConvertStageOptions", "check_model", "convert_model", "precision_of"]
@@ -77,20 +72,24 @@ class Convert:
         path = root / project.model
         if not path.exists():
             return []  # a stage before this one makes it
-        data = project.data.calibration
-        there = data if data and (not _is_file(data) or (root / data).exists()) else None
+        asked = ConvertOptions(
+            precision_of(project, target),
+            {name: tuple(sizes) for name, sizes in options.input_shapes.items()},
+            simplify=options.simplify,
+        )
         try:
-            converter = converter_for(target.engine)
-            model = opened(path, options.input_shapes)
-            require_precision(converter, precision_of(project, target))
-            findings = list(converter.check(model.proto, ConvertOptions()))
-            if there:
-                fitting_samples(there, root, model)
+            converter = route(target.engine)
+            absent = converter.available()
+            examined = examine(path, asked, opset=options.opset)
+            found = (
+                [absent] if absent else misfits(converter, examined, root=root, makes_int8=False)
+            )
         except EdgeopsError as error:
-            return error.findings or [
-                Finding(error.code, error.what, error.where, error.why, error.fix)
-            ]
-        return findings
+            return _told(error)
+        data = project.data.calibration
+        if data and (not _is_file(data) or (root / data).exists()):
+            found += _data_misfits(data, root, examined)
+        return [_in_project(finding) for finding in found]
 
     def run(self, context: StageContext, options: ConvertStageOptions) -> StageResult:
         """Convert and prove; the out is written whole or left as it was."""
@@ -119,6 +118,31 @@ class Convert:
 def precision_of(project: Project, target: Target) -> str:
     """Return what convert makes for a target: fp32 when quantize comes after it."""
     return "fp32" if project.stage_using("quantize") else target.precision
+
+
+def _data_misfits(data: str, root: Path, examined: Examined) -> Sequence[Finding]:
+    from edgeops.model.load import graph_inputs
+    from edgeops.project.datasets import samples_for
+
+    try:
+        samples_for(data, root, graph_inputs(examined.proto))
+    except EdgeopsError as error:
+        return _told(error)
+    return []
+
+
+def _told(error: EdgeopsError) -> Sequence[Finding]:
+    return error.findings or [Finding(error.code, error.what, error.where, error.why, error.fix)]
+
+
+def _in_project(finding: Finding) -> Finding:
+    """Return a finding whose fix is a line of edgeops.yaml where it was one to type."""
+    shapes = finding.details.get("input_shapes")
+    if finding.code != "dynamic-shape" or not shapes:
+        return finding
+    stated = ", ".join(f"{name}: [{sizes}]" for name, sizes in shapes.items())
+    fix = f"fix the sizes in edgeops.yaml: stages: {{convert: {{input_shapes: {{{stated}}}}}}}"
+    return replace(finding, fix=fix)
 
 
 def _params(project: Project, target: Target) -> list[str]:

@@ -1,14 +1,74 @@
-"""What ``edgeops check`` shows when a model can be converted."""
+"""What ``edgeops check`` shows: that a model can be converted, or the support matrix."""
 
 from __future__ import annotations
 
+from itertools import groupby
+from operator import itemgetter
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Iterator, Mapping, Sequence
+
+    from rich.console import RenderableType
+
+    Entry = Mapping[str, Any]
+
+_GAP = 2
 
 
-def view(result: Mapping[str, Any]) -> Iterator[str]:
-    """Yield the lines of a ``check`` result; refusals are shown as errors."""
+def view(result: Mapping[str, Any]) -> Iterator[RenderableType | str]:
+    """Yield the lines of a ``check`` result; refusals with ``--to`` are shown as errors."""
+    if "matrix" in result:
+        yield from _matrix(result["models"], result["engines"], result["matrix"])
+        return
+    if not result["supported"]:
+        return  # the findings are shown as errors
     yield f"supported: {result['engine']} takes all {result['nodes']} nodes ({result['precision']})"
+    for note in result["notes"]:
+        yield f"  note: {note}"
     yield f"  convert it with: edgeops convert {result['model']} --to {result['engine']}"
+
+
+def _matrix(
+    models: Sequence[str], engines: Sequence[str], entries: Sequence[Entry]
+) -> Iterator[RenderableType | str]:
+    from rich.text import Text
+
+    first = max(len(name) for name in ("model", *models)) + _GAP
+    widths = {engine: max(len(engine), len("no (99)")) + _GAP for engine in engines}
+    head = "".join(f"{engine:<{widths[engine]}}" for engine in engines)
+    yield f"{'model':<{first}}{head}".rstrip()
+    for model, row in groupby(entries, key=itemgetter("model")):
+        line = Text(f"{model:<{first}}")
+        for entry in row:
+            words = f"{_verdict(entry):<{widths[entry['engine']]}}"
+            line.append(words, style="green" if entry["supported"] else "red")
+        line.rstrip()
+        yield line
+    yield from _reasons([entry for entry in entries if not entry["supported"]], engines)
+    yes = sum(entry["supported"] for entry in entries)
+    yield ""
+    yield f"{len(models)} models, {len(engines)} engines: {yes} yes, {len(entries) - yes} no"
+
+
+def _reasons(refused: Sequence[Entry], engines: Sequence[str]) -> Iterator[str]:
+    """Yield the first thing against each pair, under the model's name."""
+    width = max(map(len, engines), default=0)
+    for model, row in groupby(refused, key=itemgetter("model")):
+        yield ""
+        yield f"{model}"
+        for what, same in groupby(row, key=_first):
+            names = [entry["engine"] for entry in same]
+            who = "all engines" if len(names) == len(engines) > 1 else ", ".join(names)
+            yield f"  {who:<{width}}  {what}"
+
+
+def _first(entry: Entry) -> str:
+    first = entry["findings"][0]
+    more = len(entry["findings"]) - 1
+    what = str(first["what"]).removeprefix(f"{entry['engine']} ")
+    return f"{what} (and {more} more)" if more else what
+
+
+def _verdict(entry: Entry) -> str:
+    return "yes" if entry["supported"] else f"no ({len(entry['findings'])})"

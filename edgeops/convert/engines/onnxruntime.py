@@ -9,7 +9,6 @@ from __future__ import annotations
 from importlib.util import find_spec
 from typing import TYPE_CHECKING, Any
 
-from edgeops.convert.kernels import unsupported
 from edgeops.core.variant import Variant, entries
 from edgeops.errors import Finding, RefusedError
 from edgeops.model.load import graph_inputs, graph_outputs
@@ -43,13 +42,11 @@ class OnnxRuntimeConverter:
             fix=f"pip install {' '.join(gone)}",
         )
 
-    def check(
-        self,
-        model: Any,
-        options: ConvertOptions,  # noqa: ARG002 - float16 falls back to float32 kernels where needed
-    ) -> Sequence[Finding]:
-        """Return operators without a CPU kernel, and inputs or outputs that are no tensors."""
-        return [*_no_tensors(model), *unsupported(model)]
+    def check(self, model: Any, options: ConvertOptions) -> Sequence[Finding]:
+        """Return what the table does not take, and masks that are too short."""
+        from edgeops.convert import support
+
+        return [*support.findings(self.name, model, options), *_short_masks(model)]
 
     def convert(self, model: Any, out: Path, options: ConvertOptions) -> Variant:
         """Write the model file into ``out``.
@@ -117,16 +114,33 @@ def _write_ort(model: Any, path: Path) -> None:
         ) from error
 
 
-def _no_tensors(model: Any) -> list[Finding]:
+def _short_masks(model: Any) -> list[Finding]:
+    """Return Attention nodes whose mask is shorter than what it masks; ONNX fills it up."""
+    from edgeops.convert.support import takers
+    from edgeops.convert.support.facts import read_graph
+
+    nodes = [node for node in read_graph(model).nodes if node.operator == "Attention"]
     return [
         Finding(
-            "not-a-tensor",
-            f"{value.name!r} is a {value.dtype}, not a tensor",
-            where=value.name,
-            why="devices exchange arrays by name; there is no array in this one",
-            fix="export with tensors only (skl2onnx: options={'zipmap': False})",
-            details={"node": value.name, "op": "", "alternatives": []},
+            "attribute-unsupported",
+            f"onnxruntime does not take Attention (node {node.name!r}) with a mask {sizes}",
+            where=node.name,
+            why="it takes a mask that is as long as what it masks",
+            fix="pad the mask to that length in the model",
+            details={"node": node.name, "op": "Attention", "alternatives": list(takers(model))},
         )
-        for value in (*graph_inputs(model), *graph_outputs(model))
-        if value.dtype in ("sequence", "map", "optional", "sparse_tensor", "opaque")
+        for node in nodes
+        if (sizes := _too_short([tensor.shape if tensor else None for tensor in node.inputs]))
     ]
+
+
+def _too_short(shapes: Sequence[tuple[int | None, ...] | None]) -> str:
+    """Return ``for 4 of 6 positions`` from the shapes of Attention's inputs, or ""."""
+    by_index = dict(enumerate(shapes))
+    key, mask, cache = (by_index.get(index) for index in (1, 3, 4))
+    if not key or not mask or cache:
+        return ""
+    length, covered = key[-2], mask[-1]
+    if length is None or covered is None or length == covered:
+        return ""
+    return f"for {covered} of {length} positions"

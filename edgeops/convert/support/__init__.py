@@ -4,29 +4,26 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from edgeops.convert.support.facts import read_graph
 from edgeops.convert.support.judge import judge
 from edgeops.convert.support.table import names, table
+from edgeops.core import registry
 
 if TYPE_CHECKING:
+    from edgeops.convert.support.facts import Graph
     from edgeops.core.contracts import ConvertOptions
     from edgeops.errors import Finding
 
 __all__ = ["findings", "takers"]
 
 
-def findings(
-    engine: str,
-    model: Any,
-    options: ConvertOptions,  # noqa: ARG001 - a table may come to depend on precision
-) -> list[Finding]:
+def findings(engine: str, model: Any, options: ConvertOptions) -> list[Finding]:
     """Return what of a prepared ``onnx.ModelProto`` an engine's table does not take.
 
-    Each finding has node, op and the alternatives: engines whose tables take the whole model. An
-    engine without a table has no findings: its converter's ``check`` decides. Raises MissingError
-    ``support-table-bad`` for a table that cannot be read.
+    Each finding has node, op and the alternatives: engines, installed or not, that take the whole
+    model. An engine without a table has no findings: its converter's ``check`` decides. Raises
+    MissingError ``support-table-bad`` for a table that cannot be read.
     """
-    from edgeops.convert.support.facts import read_graph
-
     own = table(engine)
     if own is None:
         return []
@@ -34,18 +31,28 @@ def findings(
     problems = judge(own, graph)
     if not problems:
         return []
-    others = [name for name in names() if name != engine and _takes(name, graph)]
+    others = [
+        name
+        for name in names()
+        if name != engine and _takes(name, graph) and _confirms(name, model, options)
+    ]
     return [problem.finding(own, graph, others) for problem in problems]
 
 
 def takers(model: Any) -> tuple[str, ...]:
     """Return the engines, installed or not, whose tables take the whole model."""
-    from edgeops.convert.support.facts import read_graph
-
     graph = read_graph(model)
     return tuple(name for name in names() if _takes(name, graph))
 
 
-def _takes(engine: str, graph: Any) -> bool:
+def _takes(engine: str, graph: Graph) -> bool:
     own = table(engine)
     return own is not None and not judge(own, graph, first=True)
+
+
+def _confirms(engine: str, model: Any, options: ConvertOptions) -> bool:
+    """Return whether the engine's converter, where it is there, knows nothing beyond its table."""
+    if engine not in registry.names("converters"):
+        return True
+    converter = registry.get("converters", engine)
+    return converter.available() is not None or not converter.check(model, options)

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import difflib
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from shlex import quote
+from typing import TYPE_CHECKING, Any
 
 from edgeops.convert.support.rules import Problem, problems
 from edgeops.errors import Finding
@@ -15,6 +16,8 @@ if TYPE_CHECKING:
     from edgeops.convert.support.facts import Graph, Node, Tensor
     from edgeops.convert.support.table import Table
 
+NO_TENSORS = ("sequence", "map", "optional", "sparse_tensor", "opaque")
+_LONG = 60  # exporters write whole paths of scopes as names; ``where`` has them in full
 _STANDARD = ("", "ai.onnx.ml", "com.microsoft")
 
 
@@ -32,14 +35,20 @@ class Misfit:
         code = problem.code
         if code == "dynamic-shape" and not graph.is_open:
             code = "data-dependent-shape"  # no input shape would mend it
-        operator = node.operator if node else ""
+        details: dict[str, Any] = {
+            "node": self.place,
+            "op": node.operator if node else "",
+            "alternatives": list(alternatives),
+        }
+        if code == "dynamic-shape":
+            details["input_shapes"] = _shapes(graph)
         return Finding(
             code,
             _what(table, self),
             where=self.place,
             why=problem.why or _why(table, self),
             fix=problem.fix or _fix(table, self, code, graph, alternatives),
-            details={"node": self.place, "op": operator, "alternatives": list(alternatives)},
+            details=details,
         )
 
 
@@ -94,6 +103,9 @@ def _borders(table: Table, graph: Graph) -> Iterator[Misfit]:
     """Yield what the engine does not take of the model's inputs and outputs."""
     for side, tensors in (("input", graph.inputs), ("output", graph.outputs)):
         for tensor in tensors:
+            if tensor.dtype in NO_TENSORS:
+                yield Misfit(_no_tensor(side, tensor), None, tensor.name)
+                continue
             if table.dtypes is not None and tensor.dtype and tensor.dtype not in table.dtypes:
                 has = f"the {side} {tensor.name!r} of {tensor.dtype}"
                 takes = f"{', '.join(sorted(table.dtypes))} for inputs and outputs"
@@ -110,6 +122,15 @@ def _borders(table: Table, graph: Graph) -> Iterator[Misfit]:
             yield Misfit(Problem("dynamic-shape", has, takes), None, tensor.name)
 
 
+def _no_tensor(side: str, tensor: Tensor) -> Problem:
+    return Problem(
+        "not-a-tensor",
+        f"the {side} {tensor.name!r}, a {tensor.dtype}",
+        why="devices exchange arrays by name; there is no array in this one",
+        fix="export with tensors only (skl2onnx: options={'zipmap': False})",
+    )
+
+
 def _is_kept(dynamic: str, tensor: Tensor) -> bool:
     if dynamic == "any" or tensor.is_static:
         return True
@@ -122,7 +143,8 @@ def _what(table: Table, misfit: Misfit) -> str:
     node, has = misfit.node, misfit.problem.has
     if node is None:
         return f"{table.engine} does not take {has}"
-    at = f"{node.operator} (node {node.name!r})"
+    name = node.name if len(node.name) <= _LONG else f"{node.name[:_LONG]}..."
+    at = f"{node.operator} (node {name!r})"
     if misfit.problem.code == "operator-unsupported" and not has:
         return f"{table.engine} has no operator {at}"
     return f"{table.engine} does not take {at} {has}".rstrip()
@@ -143,7 +165,9 @@ def _why(table: Table, misfit: Misfit) -> str:
 
 def _fix(table: Table, misfit: Misfit, code: str, graph: Graph, alternatives: Sequence[str]) -> str:
     if code == "dynamic-shape":
-        return f"edgeops convert MODEL --to {table.engine} {_shapes(graph)}"
+        stated = (quote(f"{name}={sizes}") for name, sizes in _shapes(graph).items())
+        options = " ".join(f"--input-shape {one}" for one in stated)
+        return f"edgeops convert MODEL --to {table.engine} {options}"
     if alternatives:
         return f"edgeops convert MODEL --to {alternatives[0]}, which takes the whole model"
     if code == "constant-needed":
@@ -156,15 +180,13 @@ def _fix(table: Table, misfit: Misfit, code: str, graph: Graph, alternatives: Se
     return "export without it: write it with other operators, or cut the model before it"
 
 
-def _shapes(graph: Graph) -> str:
-    """Return the options that fix every open input; sizes nobody knows stand as capitals."""
-    parts = []
-    for name, axes in graph.axes.items():
-        if all(isinstance(axis, int) for axis in axes):
-            continue
-        sizes = [_size(index, axis) for index, axis in enumerate(axes)]
-        parts.append(f"--input-shape {_quoted(name)}={','.join(sizes)}")
-    return " ".join(parts)
+def _shapes(graph: Graph) -> dict[str, str]:
+    """Return sizes for every open input; those that nobody knows stand as capitals."""
+    return {
+        name: ",".join(_size(index, axis) for index, axis in enumerate(axes))
+        for name, axes in graph.axes.items()
+        if not all(isinstance(axis, int) for axis in axes)
+    }
 
 
 def _size(index: int, axis: int | str) -> str:
@@ -174,12 +196,6 @@ def _size(index: int, axis: int | str) -> str:
         return "1"  # one sample at a time is what devices are asked for
     letters = "".join(letter for letter in axis if letter.isalnum() or letter == "_")
     return letters.upper() or f"SIZE{index}"
-
-
-def _quoted(name: str) -> str:
-    from shlex import quote
-
-    return quote(name)
 
 
 def _near(table: Table, misfit: Misfit) -> str:
