@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from edgeops.convert.litert.builder import Builder, node_of
+from edgeops.convert.litert.fold import fold
 from edgeops.convert.litert.ir import Tensor
 from edgeops.convert.litert.lower import lowerings
 from edgeops.errors import Finding, RefusedError, from_findings
@@ -41,9 +42,10 @@ def lower(model: Any) -> Graph:
         tensor = Tensor(value.name, dims[value.name], dtypes[value.name])
         builder.graph.inputs.append(tensor)
         builder.bind(value.name, tensor)
-    for node in nodes:
+    for node, proto in zip(nodes, model.graph.node, strict=True):
         builder.enter(node)
-        known[node.domain, node.op](builder, node)
+        if not fold(builder, node, proto):
+            known[node.domain, node.op](builder, node)
     _finish(builder, [value.name for value in model.graph.output])
     return builder.graph
 
