@@ -17,6 +17,26 @@ def reads(node: Any) -> list[str]:
     return names
 
 
+def captured(node: Any) -> frozenset[str]:
+    """Return what the subgraphs of a node read from outside of them."""
+    names: set[str] = set()
+    for attribute in node.attribute:
+        if attribute.HasField("g"):
+            names |= _outside(attribute.g)
+        for graph in attribute.graphs:
+            names |= _outside(graph)
+    return frozenset(names)
+
+
+def _outside(graph: Any) -> set[str]:
+    made = {value.name for value in graph.input} | {tensor.name for tensor in graph.initializer}
+    read = {value.name for value in graph.output}
+    for node in graph.node:
+        read |= {name for name in node.input if name} | captured(node)
+        made.update(node.output)
+    return read - made
+
+
 def sort_nodes(model: Any) -> None:
     """Put the nodes of the main graph in an order in which each tensor is made before it is read.
 
