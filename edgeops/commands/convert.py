@@ -13,7 +13,7 @@ from edgeops.commands.options import JsonFlag
 
 def convert(
     ctx: typer.Context,
-    model: Annotated[Path, typer.Argument(metavar="MODEL", help="The ONNX file.")],
+    model: Annotated[Path, typer.Argument(metavar="MODEL", help="An ONNX file, a .tflite or a .pt2.")],
     *,
     to: Annotated[str, typer.Option(metavar="ENGINE", help="The engine; edgeops plugins lists.")],
     out: Annotated[
@@ -31,7 +31,12 @@ def convert(
         typer.Option(metavar="NAME=1,3,224,224", help="Fix an input's open axes; repeatable."),
     ] = None,
     simplify: Annotated[bool, typer.Option(help="Simplify the graph before.")] = True,
-    form: Annotated[str, typer.Option(help="File format of onnxruntime: onnx or ort.")] = "onnx",
+    form: Annotated[
+        str, typer.Option(help="File format, where the engine has several (onnx, ort).")
+    ] = "",
+    via: Annotated[
+        str, typer.Option(metavar="ROUTE", help="Another converter of the engine, as onnx2tf.")
+    ] = "",
     as_json: JsonFlag = False,
 ) -> None:
     """Convert a model for an engine and prove it equal."""
@@ -39,6 +44,6 @@ def convert(
     from edgeops.views.convert import view
 
     request = Request(
-        console.root(ctx), model, to, out, precision, data, input_shape or [], simplify, form
+        console.root(ctx), model, to, out, precision, data, input_shape or [], simplify, form, via
     )
     console.present(lambda events: convert_verb(request, events=events), view, as_json=as_json)

@@ -1,9 +1,8 @@
-"""The risky part of a conversion in a process of its own, with limits on time and memory.
+"""The risky part of a conversion in a process of its own: the side that asks.
 
 Converters crash, hang, abort and answer "success" on failure, so a conversion is believed only
-when this process comes back with a proof. Protocol: one JSON request on standard input, one JSON
-answer on standard output; whatever libraries print goes to standard error and is quoted when the
-process dies without an answer.
+when it comes back with a proof. The guard (``convert.guard``) keeps time and ends what is left;
+the worker (``convert.worker``) shuts itself in; here the room is prepared and the end judged.
 """
 
 from __future__ import annotations
@@ -13,144 +12,146 @@ import os
 import signal
 import subprocess
 import sys
+import tempfile
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from edgeops import errors
-from edgeops.core.files import disk_errors
-from edgeops.errors import EdgeopsError, Finding, RefusedError
+from edgeops.convert import outcome
+from edgeops.convert.guard import API
+from edgeops.errors import RefusedError
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Iterator, Mapping
 
-API = 1
 TIMEOUT_S = 900.0
-_MEMORY = 6 * 1024**3
-_MEMORY_PER_BYTE = 12  # original, prepared, optimized and serialized copies, and their weights
-_LAST_LINES = 6
-_LAST_CHARACTERS = 600
+MEMORY = 6 * 1024**3
+MEMORY_PER_BYTE = 12  # original, prepared, optimized and serialized copies, and their weights
+_PATIENCE_S = 30.0  # for the guard itself, beyond the time limit that it keeps
+_PROXIES = ("http_proxy", "https_proxy", "ftp_proxy", "all_proxy", "no_proxy")
 
 
 def contained(
     request: Mapping[str, Any], *, model_bytes: int, timeout_s: float = TIMEOUT_S
 ) -> dict[str, Any]:
-    """Run ``convert.work.work`` on a request in a fresh process and return its answer.
+    """Run ``convert.work.work`` on a request in a fresh, contained process; return its answer.
 
-    Raises what the work raised, or RefusedError ``convert-crashed``, ``convert-timeout`` or
-    ``convert-memory`` with the last words of the process.
+    It may write below ``request["out"]`` and its scratch folder, gets no network, ``timeout_s``
+    seconds and a bound on memory. The answer gets ``peak_bytes`` and more ``notes``. Raises what
+    the work raised, or as ``outcome.judge`` does.
     """
-    memory = _MEMORY + _MEMORY_PER_BYTE * model_bytes
-    message = json.dumps({"api": API, "memory": memory, "request": dict(request)})
+    engine = str(request["engine"])
+    memory = MEMORY + MEMORY_PER_BYTE * model_bytes
+    before = _unfenced_listing(request)
+    with tempfile.TemporaryDirectory(prefix="edgeops-") as scratch:
+        message = {
+            "parent": os.getpid(),
+            "memory": memory,
+            "timeout_s": timeout_s,
+            "places": [str(request["out"]), scratch],
+            "request": dict(request),
+        }
+        report = _guarded(message, scratch, engine)
+    if before is not None:
+        after = _listing(request)
+        new = sorted(name for name in after if after[name] != before.get(name))
+        if new:
+            raise outcome.strayed(engine, new, report["words"])
+    answer = outcome.judge(report, engine=engine, memory=memory, timeout_s=timeout_s)
+    notes = [*answer.get("notes", []), *outcome.notes(report)]
+    if before is not None:
+        notes.append("this system cannot confine where the converter writes; nothing was seen")
+    return answer | {"notes": notes, "peak_bytes": report["peak_bytes"]}
+
+
+def _guarded(message: Mapping[str, Any], scratch: str, engine: str) -> dict[str, Any]:
+    process = subprocess.Popen(
+        [sys.executable, "-P", "-m", "edgeops.convert.guard"],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        cwd=scratch,
+        env=dict(environment(scratch)),
+        start_new_session=True,
+    )
     try:
-        done = subprocess.run(
-            [sys.executable, "-m", "edgeops.convert.contain"],
-            input=message,
-            capture_output=True,
-            text=True,
-            errors="replace",
-            timeout=timeout_s,
-            check=False,
+        told, said = process.communicate(
+            json.dumps(message).encode(), timeout=message["timeout_s"] + _PATIENCE_S
         )
     except subprocess.TimeoutExpired as error:
-        raise RefusedError(
-            "convert-timeout",
-            f"converting for {request['engine']} took longer than {timeout_s:g} s and was ended",
-            where=str(request["engine"]),
-            why=_last_words(error.stderr),
-            fix="convert without simplifying (simplify: false), or a smaller model",
-        ) from error
-    answer = _answer(done.stdout)
-    if answer is None:
-        raise _crash(done, str(request["engine"]), memory)
-    if "error" in answer:
-        raise _raised(answer["error"])
-    return answer
-
-
-def _answer(text: str) -> dict[str, Any] | None:
+        raise _no_guard(engine, error.stderr or b"") from error
+    finally:
+        _dismiss(process)
     try:
-        answer = json.loads(text)
+        report = json.loads(told)
     except ValueError:
-        return None
-    return answer if isinstance(answer, dict) and answer.get("api") == API else None
+        report = None
+    if not isinstance(report, dict) or report.get("api") != API:
+        raise _no_guard(engine, said)
+    return report
 
 
-def _raised(told: Mapping[str, Any]) -> EdgeopsError:
-    kind = getattr(errors, told["kind"], RefusedError)
-    error: EdgeopsError = kind(
-        told["code"],
-        told["what"],
-        where=told["where"],
-        why=told["why"],
-        fix=told["fix"],
-        findings=[Finding(**finding) for finding in told["findings"]],
-        result=told["result"],
-    )
-    return error
+def environment(scratch: str) -> Iterator[tuple[str, str]]:
+    """Yield the environment of a contained process: this one's, without what leads elsewhere."""
+    import site
+
+    from edgeops.core import environment as environments
+
+    for name, value in os.environ.items():
+        if name.lower() in _PROXIES or (name.startswith("XDG_") and name.endswith("_HOME")):
+            continue
+        yield name, value
+    if os.environ.get("PYTHONPATH"):
+        paths = os.environ["PYTHONPATH"].split(os.pathsep)
+        yield "PYTHONPATH", os.pathsep.join(str(Path(path).absolute()) for path in paths)
+    if site.ENABLE_USER_SITE:
+        yield "PYTHONUSERBASE", site.getuserbase()
+    yield environments.PLACE, str(environments.place())
+    for name in ("HOME", "TMPDIR", "TEMP", "TMP"):
+        yield name, scratch
+    yield "CI", "true"  # OpenVINO's telemetry and others are silent in CI
+    yield "DO_NOT_TRACK", "1"
+    yield "PIP_NO_INDEX", "1"
+    yield "HF_HUB_OFFLINE", "1"
+    yield "OPENBLAS_NUM_THREADS", "1"  # its threads would start before the doors are shut
 
 
-def _crash(done: subprocess.CompletedProcess[str], engine: str, memory: int) -> RefusedError:
-    words = _last_words(done.stderr)
-    if "bad_alloc" in done.stderr or "MemoryError" in done.stderr:
-        return RefusedError(
-            "convert-memory",
-            f"converting for {engine} needed more than {memory // 1024**2} MiB and was ended",
-            where=engine,
-            why=words,
-            fix="convert without simplifying (simplify: false), or a smaller model",
-        )
-    how = f"ended with status {done.returncode}"
-    if done.returncode < 0:
-        how = f"died of {signal.Signals(-done.returncode).name}"
+def _dismiss(process: subprocess.Popen[bytes]) -> None:
+    """End the guard, which ends the work, when it has not ended by itself."""
+    if process.poll() is not None:
+        return
+    process.send_signal(signal.SIGTERM)
+    try:
+        process.wait(10)
+    except subprocess.TimeoutExpired:
+        process.kill()
+        process.wait()
+
+
+def _no_guard(engine: str, said: bytes) -> RefusedError:
     return RefusedError(
         "convert-crashed",
-        f"converting for {engine} {how} without a result",
+        f"the process that watches the conversion for {engine} died",
         where=engine,
-        why=words,
-        fix="convert without simplifying (simplify: false); if that dies too, report the model",
+        why=outcome.last_words(said.decode(errors="replace")),
+        fix="see that Python can start and write to its temporary folder, and try again",
     )
 
 
-def _last_words(text: str | bytes | None) -> str:
-    if isinstance(text, bytes):
-        text = text.decode(errors="replace")
-    lines = [line.rstrip() for line in (text or "").splitlines() if line.strip()]
-    words = "\n".join(lines[-_LAST_LINES:])[-_LAST_CHARACTERS:]
-    return f"its last words:\n{words}" if words else "it said nothing"
+def _unfenced_listing(request: Mapping[str, Any]) -> dict[str, tuple[int, int]] | None:
+    """Return the listing to compare with afterwards, None where the kernel confines writing."""
+    from edgeops.convert.landlock import version
+
+    return None if version() else _listing(request)
 
 
-def main() -> int:
-    """Answer the request on standard input."""
-    answer_to = os.dup(1)
-    os.dup2(2, 1)
-    message = json.load(sys.stdin)
-    _limit(message["memory"])
-    from edgeops.convert.work import failure, work
-
-    request = message["request"]
-    try:
-        with disk_errors(Path(request["out"]).parent):
-            answer: dict[str, Any] = {"api": API, **work(request)}
-    except EdgeopsError as error:
-        answer = {"api": API, "error": failure(error)}
-    with os.fdopen(answer_to, "w") as out:
-        json.dump(answer, out)
-    return 0
-
-
-def _limit(memory: int) -> None:
-    """Bound the address space, and die with the parent, so that nothing is left behind."""
-    if sys.platform != "linux":
-        return
-    import ctypes
-    import resource
-
-    death_signal = 1  # PR_SET_PDEATHSIG, linux/prctl.h
-    ctypes.CDLL(None).prctl(death_signal, signal.SIGKILL)
-    _, hard = resource.getrlimit(resource.RLIMIT_AS)
-    allowed = memory if hard == resource.RLIM_INFINITY else min(memory, hard)
-    resource.setrlimit(resource.RLIMIT_AS, (allowed, hard))
-
-
-if __name__ == "__main__":
-    sys.exit(main())
+def _listing(request: Mapping[str, Any]) -> dict[str, tuple[int, int]]:
+    """Return size and time of change of all files beside the model and beside the output."""
+    folders = {Path(request["model"]).parent, Path(request["out"]).parent}
+    found = {}
+    for folder in folders:
+        for entry in os.scandir(folder):
+            if entry.path == str(request["out"]) or not entry.is_file(follow_symlinks=False):
+                continue
+            about = entry.stat(follow_symlinks=False)
+            found[entry.path] = (about.st_size, about.st_mtime_ns)
+    return found

@@ -1,33 +1,29 @@
-"""What ``check``, ``convert`` and the convert stage do: open, check, convert contained, prove."""
+"""What ``convert`` and the convert stage do: ask, have it done contained, move the result in place.
+
+Nothing of the model is parsed in this process, and no engine is imported: an untrusted file and a
+faulty library both stay in the contained one (``convert.contain``).
+"""
 
 from __future__ import annotations
 
 import tempfile
 import time
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from edgeops.core import registry
-from edgeops.core.contracts import ConvertOptions
+from edgeops.convert import routes
 from edgeops.core.files import folder_atomic
 from edgeops.core.variant import read_variant, refuse_foreign_folder
-from edgeops.errors import (
-    Finding,
-    MissingError,
-    RefusedError,
-    UsageProblem,
-    from_findings,
-)
+from edgeops.errors import Finding, MissingError, RefusedError, UsageProblem, from_findings
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
     from edgeops.core.contracts import Converter, Samples
     from edgeops.core.events import Events
-    from edgeops.model.load import LoadedModel
 
-FORMS = ("onnx", "ort")
+OPSET = 17
 
 
 @dataclass(frozen=True)
@@ -42,61 +38,42 @@ class Request:
     data: str | None = None
     input_shape: Sequence[str] = ()
     simplify: bool = True
-    form: str = "onnx"
+    form: str = ""
+    via: str = ""
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """How a model is converted; ``form`` and ``via`` are "" for the engine's own first choice."""
+
+    precision: str = "fp32"
+    input_shapes: Mapping[str, Sequence[int]] = field(default_factory=dict)
+    simplify: bool = True
+    form: str = ""
+    via: str = ""
+    opset: int = OPSET
 
 
 def convert_verb(request: Request, *, events: Events) -> dict[str, Any]:
     """Do what ``edgeops convert`` was asked for; raises as ``convert_model`` and UsageProblem."""
     model = request.root / request.model
     name = f"{model.stem}-{request.engine}-{request.precision}"
-    if request.form not in FORMS:
-        raise UsageProblem(
-            "form-unknown",
-            f"{request.form!r} is no file format of onnxruntime",
-            where="--form",
-            fix=f"use one of: {', '.join(FORMS)}",
-        )
+    recipe = Recipe(
+        request.precision,
+        parse_shapes(request.input_shape),
+        request.simplify,
+        request.form,
+        request.via,
+    )
     return convert_model(
         model,
         request.engine,
         request.root / (request.out or name),
-        precision=request.precision,
-        input_shapes=parse_shapes(request.input_shape),
+        recipe,
         data=request.data,
         root=request.root,
-        simplify=request.simplify,
-        form=request.form,
         events=events,
     )
-
-
-def check_model(
-    model: Path,
-    engine: str,
-    *,
-    precision: str = "fp32",
-    input_shapes: Mapping[str, Sequence[int]] | None = None,
-) -> dict[str, Any]:
-    """Say whether ``model`` can be converted for ``engine``; write nothing.
-
-    Raises RefusedError with all findings and ``supported: false`` as its result; InputError for a
-    broken file, MissingError for an engine that is not there.
-    """
-    converter = converter_for(engine)
-    shapes = {name: tuple(sizes) for name, sizes in (input_shapes or {}).items()}
-    loaded = opened(model, shapes)
-    about = {
-        "engine": engine,
-        "precision": precision,
-        "model": str(model),
-        "digest": loaded.digest,
-        "nodes": len(loaded.proto.graph.node),
-    }
-    require_precision(converter, precision, quantizable=True, result={"supported": False, **about})
-    findings = converter.check(loaded.proto, ConvertOptions(precision, shapes))
-    if findings:
-        raise from_findings(findings, RefusedError, {"supported": False, **about})
-    return {"supported": True, **about, "findings": []}
 
 
 def parse_shapes(stated: Sequence[str]) -> dict[str, tuple[int, ...]]:
@@ -123,62 +100,65 @@ def convert_model(
     model: Path,
     engine: str,
     out: Path,
+    recipe: Recipe | None = None,
     *,
-    precision: str = "fp32",
-    input_shapes: Mapping[str, Sequence[int]] | None = None,
     data: str | None = None,
     root: Path | None = None,
-    simplify: bool = True,
-    form: str = "onnx",
-    opset: int = 17,
     events: Events,
 ) -> dict[str, Any]:
     """Convert ``model`` for ``engine`` into the variant folder ``out``, proven equal.
 
     ``data`` names real samples as ``project.datasets.load_samples`` takes them, relative to
     ``root``; without them the proof runs on seeded noise and says so. ``out`` is left as it was
-    when anything is refused: RefusedError, InputError or MissingError.
+    when anything is refused: RefusedError, InputError, MissingError or UsageProblem.
     """
     start = time.perf_counter()
-    converter = converter_for(engine)
-    require_precision(converter, precision)
-    shapes = {name: tuple(sizes) for name, sizes in (input_shapes or {}).items()}
+    recipe = recipe or Recipe()
+    converter = available(routes.route(engine, recipe.via))
+    require_precision(converter, recipe.precision)
+    form = routes.form_for(converter, recipe.form)
     refuse_foreign_folder(out, "convert")
-    events.step(f"checking {model.name} for {engine}")
-    loaded = opened(model, shapes)
-    findings = converter.check(loaded.proto, ConvertOptions(precision, shapes))
-    if findings:
-        raise from_findings(findings, RefusedError)
-    samples = fitting_samples(data, root or model.parent, loaded) if data else None
     request = {
-        "model": str(model),
-        "digest": loaded.digest,
-        "engine": engine,
-        "precision": precision,
-        "input_shapes": {name: list(sizes) for name, sizes in shapes.items()},
-        "simplify": simplify,
+        **asdict(recipe),
         "form": form,
-        "opset": opset,
+        "model": str(model.absolute()),
+        "kind": require_kind(converter, model),
+        "engine": engine,
+        "samples": None,
+        "data": "",
     }
-    events.step(f"converting {model.name} for {engine} ({precision}), proving it equal")
-    answer = _contained(request, out, samples, model_bytes=loaded.proto.ByteSize())
-    events.figure("parity_max_abs", answer["variant"]["parity"]["max_abs"])
+    events.step(f"converting {model.name} for {engine} ({recipe.precision}), proving it equal")
+    with tempfile.TemporaryDirectory(prefix="edgeops-") as room:
+        if data:
+            request |= _saved(data, root or model.parent, Path(room))
+        answer = _converted(request, out.absolute(), events=events)
+    parity = answer["variant"]["parity"]
+    if parity:
+        events.figure("parity_max_abs", parity["max_abs"])
     return {**_result(answer, out), "seconds": round(time.perf_counter() - start, 3)}
 
 
-def _contained(
-    request: dict[str, Any], out: Path, samples: Samples | None, *, model_bytes: int
-) -> dict[str, Any]:
-    from edgeops.convert.contain import contained
+def _saved(data: str, root: Path, room: Path) -> dict[str, Any]:
+    """Read a data set here, where a project's own functions have their user's rights."""
     from edgeops.convert.samples import pick, save
+    from edgeops.project.datasets import load_samples
 
-    with folder_atomic(out) as new, tempfile.TemporaryDirectory(prefix="edgeops-") as scratch:
-        request |= {"out": str(new), "samples": None, "data": ""}
-        if samples is not None:
-            file = Path(scratch) / "samples.npz"
-            save(pick(samples), file)
-            request |= {"samples": str(file), "data": samples.source}
-        return contained(request, model_bytes=model_bytes)
+    samples: Samples = load_samples(data, root)
+    file = room / "samples.npz"
+    save(pick(samples), file)
+    return {"samples": str(file), "data": samples.source}
+
+
+def _converted(request: Mapping[str, Any], out: Path, *, events: Events) -> dict[str, Any]:
+    from edgeops.convert.contain import contained
+    from edgeops.convert.suspect import with_suspect
+
+    size = Path(request["model"]).stat().st_size if Path(request["model"]).is_file() else 0
+    try:
+        with folder_atomic(out) as new:
+            return contained({**request, "task": "convert", "out": str(new)}, model_bytes=size)
+    except RefusedError as error:
+        raise with_suspect(error, request, model_bytes=size, events=events) from error
 
 
 def _result(answer: Mapping[str, Any], out: Path) -> dict[str, Any]:
@@ -192,13 +172,16 @@ def _result(answer: Mapping[str, Any], out: Path) -> dict[str, Any]:
         "source": variant.source,
         "files": [asdict(entry) for entry in variant.files],
         "parity": asdict(variant.parity) if variant.parity else None,
+        "unproven": variant.extra.get("unproven", ""),
+        "accuracy": answer.get("accuracy"),
         "notes": list(answer["notes"]),
+        "took_s": answer["took_s"],
+        "peak_mb": round(answer["peak_bytes"] / 1e6, 1),
     }
 
 
-def converter_for(engine: str) -> Converter:
-    """Return an engine's converter; raises MissingError with what it lacks."""
-    converter: Converter = registry.get("converters", engine)
+def available(converter: Converter) -> Converter:
+    """Return the converter; raises MissingError with what it lacks."""
     missing = converter.available()
     if missing is not None:
         raise MissingError(
@@ -207,43 +190,32 @@ def converter_for(engine: str) -> Converter:
     return converter
 
 
-def opened(path: Path, shapes: Mapping[str, Sequence[int]]) -> LoadedModel:
-    """Load a model with its input shapes fixed as asked."""
-    from edgeops.model.load import graph_inputs, graph_outputs, load_model
-    from edgeops.model.prepare import fixed
+def require_kind(converter: Converter, model: Path) -> str:
+    """Return what kind of file a model is; raises RefusedError ``source-unsupported``.
 
-    loaded = load_model(path)
-    if not shapes:
-        return loaded
-    proto = fixed(loaded.proto, shapes)
-    return replace(loaded, proto=proto, inputs=graph_inputs(proto), outputs=graph_outputs(proto))
+    A kind that only converters in environments of their own take is a MissingError
+    ``environment-missing`` while these are not made.
+    """
+    from edgeops.model.source import kind_of
 
-
-def fitting_samples(data: str, root: Path, model: LoadedModel) -> Samples:
-    """Read a data set, refusing one that does not fit the model's inputs."""
-    from edgeops.project.datasets import samples_for
-
-    return samples_for(data, root, model.inputs)
+    kind = kind_of(model)
+    if kind in routes.sources_of(converter):
+        return kind
+    raise routes.wrong_kind(converter, kind, model)
 
 
-def require_precision(
-    converter: Converter,
-    precision: str,
-    *,
-    quantizable: bool = False,
-    result: Mapping[str, Any] | None = None,
-) -> None:
-    """Raise RefusedError ``precision-unsupported``; ``quantizable`` lets int8 pass for later."""
-    allowed = (*converter.precisions, *(("int8",) if quantizable else ()))
-    if precision in allowed:
+def require_precision(converter: Converter, precision: str) -> None:
+    """Raise RefusedError ``precision-unsupported`` for what the converter does not make."""
+    if precision in converter.precisions:
         return
     int8 = precision == "int8"
+    allowed = ", ".join(converter.precisions)
     finding = Finding(
         "precision-unsupported",
-        f"convert for {converter.name} does not make {precision}",
-        where=converter.name,
-        why=f"it makes {', '.join(converter.precisions)}",
-        fix="make it with edgeops quantize" if int8 else f"use one of: {', '.join(allowed)}",
-        details={"node": "", "op": "", "alternatives": list(allowed)},
+        f"convert for {routes.engine_of(converter)} does not make {precision}",
+        where=routes.engine_of(converter),
+        why=f"it makes {allowed}",
+        fix="make it with edgeops quantize" if int8 else f"use one of: {allowed}",
+        details={"node": "", "op": "", "alternatives": list(converter.precisions)},
     )
-    raise from_findings([finding], RefusedError, result)
+    raise from_findings([finding], RefusedError)

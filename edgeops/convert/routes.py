@@ -5,12 +5,20 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from edgeops.core import registry
-from edgeops.errors import UsageProblem
+from edgeops.errors import MissingError, RefusedError, UsageProblem
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from edgeops.core.contracts import Converter
+    from edgeops.errors import EdgeopsError
 
 ONNX = "onnx"
+KINDS = {
+    "onnx": "an ONNX model",
+    "tflite": "a TensorFlow Lite model",
+    "pt2": "a torch.export program",
+}
 
 
 def route(engine: str, via: str = "") -> Converter:
@@ -83,6 +91,51 @@ def form_for(converter: Converter, form: str) -> str:
         where="form",
         why=f"{engine} has {', '.join(forms)}" if forms else f"{engine} has only one",
         fix=f"use one of: {', '.join(forms)}" if forms else "leave it out",
+    )
+
+
+def own_form(converter: Converter, form: str) -> str:
+    """Return ``form`` where the converter's engine has it, "" where that is another engine's."""
+    return form if form in forms_of(converter) else ""
+
+
+def known_forms() -> tuple[str, ...]:
+    """Return the file formats of all engines that have several."""
+    plugins = registry.registered("converters")
+    found = [forms_of(plugin.value) for plugin in plugins if plugin.value is not None]
+    return tuple(dict.fromkeys(form for forms in found for form in forms))
+
+
+def wrong_kind(converter: Converter, kind: str, model: Path) -> EdgeopsError:
+    """Return the error for a model file that the converter does not take.
+
+    RefusedError ``source-unsupported``; where all that take its kind are missing here,
+    MissingError with what would make the first of them work.
+    """
+    engine = engine_of(converter)
+    takers = [
+        plugin.value
+        for plugin in registry.registered("converters")
+        if plugin.value is not None and kind in sources_of(plugin.value)
+    ]
+    lacking = [(other, other.available()) for other in takers]
+    here = [engine_of(other) for other, missing in lacking if missing is None]
+    if takers and not here:
+        other, missing = lacking[0]
+        return MissingError(
+            missing.code,
+            f"{model.name} is {KINDS.get(kind, kind)}: {engine_of(other)} takes it, "
+            "which is not here",
+            where=missing.where,
+            why=missing.why,
+            fix=missing.fix,
+        )
+    return RefusedError(
+        "source-unsupported",
+        f"{model.name} is {KINDS.get(kind, kind)}, which {engine} is not made from",
+        where=str(model),
+        why=f"{engine} is made from {', '.join(sources_of(converter))}",
+        fix=f"convert it --to {' or '.join(here)}" if here else "export the model as ONNX",
     )
 
 

@@ -14,7 +14,12 @@ ACCEPTED = "an ONNX model (.onnx)"
 
 # (offset, bytes, what it is, how to get ONNX out of it)
 _MAGIC = (
-    (4, b"TFL3", "a TensorFlow Lite model", "convert its source model to ONNX instead"),
+    (
+        4,
+        b"TFL3",
+        "a TensorFlow Lite model",
+        "edgeops convert takes it as it is; what needs ONNX needs its source model exported to ONNX",
+    ),
     (4, b"ORTM", "a model in ORT format", "give the .onnx it was made from"),
     (0, b"\x89HDF\r\n", "a Keras HDF5 file", "export it with tf2onnx or keras.Model.export"),
     (

@@ -6,8 +6,8 @@ from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
 from edgeops.convert.check import check_model, examine, misfits
-from edgeops.convert.make import FORMS, convert_model
-from edgeops.convert.routes import route
+from edgeops.convert.make import Recipe, convert_model
+from edgeops.convert.routes import known_forms, own_form, route
 from edgeops.core.contracts import ConvertOptions
 from edgeops.core.project import converted
 from edgeops.core.stage import Out, StageContext, StageInfo, StagePlan, StageResult, one_target
@@ -33,12 +33,13 @@ class ConvertStageOptions:
     input_shapes: dict[str, list[int]] = field(
         default_factory=dict, metadata={"help": "Sizes by input name, for open axes."}
     )
-    form: str = field(default="onnx", metadata={"help": "File format of onnxruntime: onnx or ort."})
+    form: str = field(
+        default="", metadata={"help": "File format, for engines that have it (onnx, ort)."}
+    )
+    via: dict[str, str] = field(
+        default_factory=dict, metadata={"help": "Another converter, by engine (litert: onnx2tf)."}
+    )
     opset: int = field(default=17, metadata={"help": "Raise the model to this opset at least."})
-
-    def __post_init__(self) -> None:
-        if self.form not in FORMS:
-            raise ValueError(f"form is {self.form!r}, it may be {' or '.join(FORMS)}")
 
 
 class Convert:
@@ -78,7 +79,7 @@ class Convert:
             simplify=options.simplify,
         )
         try:
-            converter = route(target.engine)
+            converter = route(target.engine, options.via.get(target.engine, ""))
             absent = converter.available()
             examined = examine(path, asked, opset=options.opset)
             found = (
@@ -86,6 +87,7 @@ class Convert:
             )
         except EdgeopsError as error:
             return _told(error)
+        found += _unknown_form(options.form)
         data = project.data.calibration
         if data and (not _is_file(data) or (root / data).exists()):
             found += _data_misfits(data, root, examined)
@@ -95,23 +97,27 @@ class Convert:
         """Convert and prove; the out is written whole or left as it was."""
         target = one_target(context.target)
         project = context.project
+        via = options.via.get(target.engine, "")
+        recipe = Recipe(
+            precision_of(project, target),
+            options.input_shapes,
+            simplify=options.simplify,
+            form=own_form(route(target.engine, via), options.form),
+            via=via,
+            opset=options.opset,
+        )
         result = convert_model(
             context.path(project.model),
             target.engine,
             context.path(converted(target.name)),
-            precision=precision_of(project, target),
-            input_shapes=options.input_shapes,
+            recipe,
             data=project.data.calibration,
             root=context.root,
-            simplify=options.simplify,
-            form=options.form,
-            opset=options.opset,
             events=context.events,
         )
-        figures = {
-            "parity_max_abs": result["parity"]["max_abs"],
-            "model_mb": sum(file["bytes"] for file in result["files"]) / 1e6,
-        }
+        figures = {"model_mb": sum(file["bytes"] for file in result["files"]) / 1e6}
+        if result["parity"]:
+            figures["parity_max_abs"] = result["parity"]["max_abs"]
         return StageResult(figures, tuple(result["notes"]))
 
 
@@ -129,6 +135,20 @@ def _data_misfits(data: str, root: Path, examined: Examined) -> Sequence[Finding
     except EdgeopsError as error:
         return _told(error)
     return []
+
+
+def _unknown_form(form: str) -> list[Finding]:
+    """Return a finding for a file format that no engine has; one that another has is no fault."""
+    if not form or form in known_forms():
+        return []
+    return [
+        Finding(
+            "form-unknown",
+            f"{form!r} is a file format of no engine",
+            where="stages.convert.form",
+            fix=f"use one of: {', '.join(known_forms())}; or leave it out",
+        )
+    ]
 
 
 def _told(error: EdgeopsError) -> Sequence[Finding]:

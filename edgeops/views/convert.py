@@ -14,11 +14,16 @@ def view(result: Mapping[str, Any]) -> Iterator[str]:
     yield f"{result['variant']}: {result['engine']} {result['precision']}"
     for file in result["files"]:
         yield f"  {file['path']:<14}{file['bytes']:>12,} bytes  sha256:{file['sha256'][:12]}"
-    yield f"equal to its source on {_samples(parity)}"
-    yield f"  largest difference {parity['max_abs']:.3g}, relative {parity['max_rel']:.3g}"
-    yield f"  cosine {parity['cosine']:.7g}, norm ratio {parity['norm_ratio']:.7g}" + _top1(parity)
-    if parity["data"] == "synthetic":
-        yield "  noise proves little: give real samples with --data"
+    if parity is None:
+        yield f"UNPROVEN: {result['unproven']}"
+    else:
+        yield f"equal to its source on {_samples(parity)}"
+        yield f"  largest difference {parity['max_abs']:.3g}, relative {parity['max_rel']:.3g}"
+        yield f"  cosine {parity['cosine']:.7g}, norm ratio {parity['norm_ratio']:.7g}" + _top1(
+            parity
+        )
+    if accuracy := result.get("accuracy"):
+        yield f"  right answers: source {accuracy['source']:.1%}, here {accuracy['converted']:.1%}"
     for note in result["notes"]:
         yield f"note: {note}"
     yield f"took {result['seconds']:.1f} s"

@@ -19,15 +19,13 @@ if TYPE_CHECKING:
 
     from edgeops.core.contracts import ConvertOptions
 
-FORMS = ("onnx", "ort")
-
-
 class OnnxRuntimeConverter:
     """The entry point ``onnxruntime`` of ``edgeops.converters``."""
 
     name = "onnxruntime"
     api = 1
     precisions = ("fp32", "fp16")
+    forms = ("onnx", "ort")
 
     def available(self) -> Finding | None:
         """Return None when onnx and onnxruntime can be imported, else how to get them."""
