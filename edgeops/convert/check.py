@@ -6,7 +6,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from edgeops.convert.routes import engine_of, route, sources_of
+from edgeops.convert.routes import engine_of, route, sources_of, wrong_kind
 from edgeops.core import registry
 from edgeops.core.contracts import ConvertOptions
 from edgeops.errors import (
@@ -24,23 +24,28 @@ if TYPE_CHECKING:
 
     from edgeops.core.contracts import Converter
     from edgeops.core.events import Events
+    from edgeops.core.variant import TensorInfo
 
     Shapes = Mapping[str, Sequence[int]]
 
-SUFFIXES = (".onnx",)
+SUFFIXES = (".onnx", ".tflite", ".pt2")
 OPSET = 17
 
 
 @dataclass(frozen=True)
 class Examined:
-    """A model that was opened and prepared once, for any number of engines."""
+    """A model that was opened and prepared once, for any number of engines.
+
+    ``proto`` and the number of ``nodes`` of the source are those of ONNX, None of other kinds.
+    """
 
     path: Path
     kind: str
     digest: str
-    nodes: int
-    proto: Any
+    inputs: tuple[TensorInfo, ...]
     options: ConvertOptions
+    nodes: int | None = None
+    proto: Any = None
 
 
 @dataclass(frozen=True)
@@ -148,7 +153,11 @@ def check_all(
         name = _named(path, root)
         try:
             of_model = list(_row(path, engines, precision, input_shapes or {}, root))
+        except RefusedError as error:
+            of_model = [_entry(engine, [_told(error)]) for engine in engines]
         except InputError as error:
+            if len(paths) == 1:
+                raise
             of_model = [_entry(engine, [_told(error)]) for engine in engines]
             broken.append(name)
         rows.extend({"model": name, **entry} for entry in of_model)
@@ -179,16 +188,30 @@ def check_all(
 
 
 def examine(path: Path, options: ConvertOptions, *, opset: int = OPSET) -> Examined:
-    """Open and prepare a model; raises InputError for a broken file or shapes that do not fit."""
-    from edgeops.model.load import load_model
-    from edgeops.model.prepare import prepare
+    """Open a model and, where it is ONNX, prepare it.
 
-    loaded = load_model(path)
+    Raises InputError for a broken file or shapes that do not fit, RefusedError for a .tflite that
+    no engine here runs.
+    """
+    from edgeops.model.load import graph_inputs
+    from edgeops.model.prepare import prepare
+    from edgeops.model.source import open_source
+
+    source = open_source(path)
+    if source.proto is None:
+        return Examined(path, source.kind, source.digest, source.inputs, options)
     prepared = prepare(
-        loaded.proto, opset=opset, input_shapes=options.input_shapes, simplify=options.simplify
+        source.proto, opset=opset, input_shapes=options.input_shapes, simplify=options.simplify
     )
-    nodes = len(loaded.proto.graph.node)
-    return Examined(path, "onnx", loaded.digest, nodes, prepared.proto, options)
+    return Examined(
+        path,
+        source.kind,
+        source.digest,
+        graph_inputs(prepared.proto),
+        options,
+        len(source.proto.graph.node),
+        prepared.proto,
+    )
 
 
 def misfits(
@@ -205,7 +228,7 @@ def misfits(
     """
     found = _of_precision(converter, examined.options.precision, makes_int8=makes_int8)
     if examined.kind not in sources_of(converter):
-        found.append(_wrong_kind(converter, examined.kind))
+        found.append(_told(wrong_kind(converter, examined.kind, examined.path)))
     else:
         found += _of_model(converter, examined)
     name = _named(examined.path, root)
@@ -230,6 +253,11 @@ def _of_model(converter: Converter, examined: Examined) -> list[Finding]:
     from edgeops.convert.support.table import table
 
     absent = converter.available()
+    if examined.proto is None:
+        check_file = getattr(converter, "check_file", None)
+        return list(
+            check_file(examined.path, examined.kind, examined.options) if check_file else ()
+        )
     if absent is None:
         return list(converter.check(examined.proto, examined.options))
     engine = engine_of(converter)
@@ -257,29 +285,12 @@ def _of_precision(converter: Converter, precision: str, *, makes_int8: bool) -> 
     ]
 
 
-def _wrong_kind(converter: Converter, kind: str) -> Finding:
-    others = [
-        engine_of(plugin.value)
-        for plugin in registry.registered("converters")
-        if plugin.value is not None and kind in sources_of(plugin.value)
-    ]
-    fix = f"edgeops convert MODEL --to {others[0]}" if others else "export the model as ONNX"
-    return Finding(
-        "source-unsupported",
-        f"{engine_of(converter)} is not made from {kind} files",
-        where=engine_of(converter),
-        why=f"it is made from {', '.join(sources_of(converter))}",
-        fix=fix,
-        details={"node": "", "op": "", "alternatives": others},
-    )
-
-
 def _row(
     path: Path, engines: Sequence[str], precision: str, shapes: Shapes, root: Path | None
 ) -> Iterator[dict[str, Any]]:
-    from edgeops.model.load import load_model
+    from edgeops.model.source import open_source
 
-    inputs = {tensor.name for tensor in load_model(path).inputs} if shapes else set()
+    inputs = {tensor.name for tensor in open_source(path).inputs} if shapes else set()
     own = {name: sizes for name, sizes in shapes.items() if name in inputs}
     examined = examine(path, ConvertOptions(precision, _shapes(own)))
     for engine in engines:

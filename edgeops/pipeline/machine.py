@@ -47,6 +47,7 @@ def doctor(root: Path) -> dict[str, Any]:
         "packages": packages,
         "tools": list(_tools()),
         "engines": [_engine(plugin) for plugin in registry.registered("engines")],
+        "converters": [_converter(plugin) for plugin in registry.registered("converters")],
         "devices": [_device(plugin) for plugin in registry.registered("devices")],
         "disk": {
             "path": str(root),
@@ -151,6 +152,19 @@ def _engine(plugin: registry.Plugin) -> dict[str, Any]:
     return {
         "name": plugin.name,
         "version": "" if missing else plugin.value.version(),
+        "missing": missing.what if missing else "",
+        "fix": missing.fix if missing else "",
+    }
+
+
+def _converter(plugin: registry.Plugin) -> dict[str, Any]:
+    """Return a converter, with whose files it writes and what keeps them from being run here."""
+    missing = _unusable(plugin)
+    return {
+        "name": plugin.name,
+        "engine": getattr(plugin.value, "engine", "") or plugin.name,
+        "sources": list(getattr(plugin.value, "sources", ("onnx",))),
+        "unproven": str(getattr(plugin.value, "unproven", "") or ""),
         "missing": missing.what if missing else "",
         "fix": missing.fix if missing else "",
     }

@@ -23,7 +23,8 @@ def view(result: Mapping[str, Any]) -> Iterator[RenderableType | str]:
         return
     if not result["supported"]:
         return  # the findings are shown as errors
-    yield f"supported: {result['engine']} takes all {result['nodes']} nodes ({result['precision']})"
+    what = "the file as it is" if result["nodes"] is None else f"all {result['nodes']} nodes"
+    yield f"supported: {result['engine']} takes {what} ({result['precision']})"
     for note in result["notes"]:
         yield f"  note: {note}"
     yield f"  convert it with: edgeops convert {result['model']} --to {result['engine']}"
@@ -48,7 +49,8 @@ def _matrix(
     yield from _reasons([entry for entry in entries if not entry["supported"]], engines)
     yes = sum(entry["supported"] for entry in entries)
     yield ""
-    yield f"{len(models)} models, {len(engines)} engines: {yes} yes, {len(entries) - yes} no"
+    count = f"{len(models)} model{'s' if len(models) != 1 else ''}"
+    yield f"{count}, {len(engines)} engines: {yes} yes, {len(entries) - yes} no"
 
 
 def _reasons(refused: Sequence[Entry], engines: Sequence[str]) -> Iterator[str]:

@@ -163,6 +163,18 @@ def _why(table: Table, misfit: Misfit) -> str:
     return f"{table.engine} {table.version} has nothing for this form of the operator"
 
 
+_FIXES = {
+    "operator-unsupported": "export without it: write it with other operators, or cut the model "
+    "before it",
+    "attribute-unsupported": "export it in a form that the engine takes, or write it with other "
+    "operators",
+    "rank-unsupported": "reshape around it in the model, or write it with other operators",
+    "dtype-unsupported": "export with another dtype there: cast before and after",
+    "constant-needed": "export with this value fixed; fixed input shapes make most values constant",
+    "data-dependent-shape": "cut the model before it and do the rest in code",
+}
+
+
 def _fix(table: Table, misfit: Misfit, code: str, graph: Graph, alternatives: Sequence[str]) -> str:
     if code == "dynamic-shape":
         stated = (quote(f"{name}={sizes}") for name, sizes in _shapes(graph).items())
@@ -170,14 +182,10 @@ def _fix(table: Table, misfit: Misfit, code: str, graph: Graph, alternatives: Se
         return f"edgeops convert MODEL --to {table.engine} {options}"
     if alternatives:
         return f"edgeops convert MODEL --to {alternatives[0]}, which takes the whole model"
-    if code == "constant-needed":
-        return "export with this value fixed, then simplify; or fix the input shapes"
+    if misfit.node is None:
+        return "cast or reshape it inside the model, so that it is what the engine takes"
     near = _near(table, misfit)
-    if near:
-        return f"export it as {near}, or write it with other operators"
-    if code == "dtype-unsupported":
-        return "export with another dtype there: cast before and after"
-    return "export without it: write it with other operators, or cut the model before it"
+    return f"export it as {near}, or write it with other operators" if near else _FIXES[code]
 
 
 def _shapes(graph: Graph) -> dict[str, str]:
