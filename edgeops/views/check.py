@@ -55,21 +55,24 @@ def _matrix(
 
 def _reasons(refused: Sequence[Entry], engines: Sequence[str]) -> Iterator[str]:
     """Yield the first thing against each pair, under the model's name."""
-    width = max(map(len, engines), default=0)
     for model, row in groupby(refused, key=itemgetter("model")):
+        who: dict[str, list[str]] = {}
+        for entry in row:
+            who.setdefault(_first(entry), []).append(entry["engine"])
         yield ""
-        yield f"{model}"
-        for what, same in groupby(row, key=_first):
-            names = [entry["engine"] for entry in same]
-            who = "all engines" if len(names) == len(engines) > 1 else ", ".join(names)
-            yield f"  {who:<{width}}  {what}"
+        yield model
+        for what, names in who.items():
+            every = len(names) == len(engines) > 1
+            yield f"  {'all engines' if every else ', '.join(names)}: {what}"
 
 
 def _first(entry: Entry) -> str:
-    first = entry["findings"][0]
-    more = len(entry["findings"]) - 1
-    what = str(first["what"]).removeprefix(f"{entry['engine']} ")
-    return f"{what} (and {more} more)" if more else what
+    """Return the first finding without the engine's name, so that equal ones read equal."""
+    first, *others = entry["findings"]
+    engine = entry["engine"]
+    what = str(first["what"]).removeprefix(f"{engine} ").replace(f" which {engine} ", " which it ")
+    what = what.removeprefix(f"{entry['model'].rpartition('/')[2]} is ")
+    return f"{what} (and {len(others)} more)" if others else what
 
 
 def _verdict(entry: Entry) -> str:
