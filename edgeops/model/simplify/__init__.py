@@ -11,10 +11,12 @@ from edgeops.model.simplify.duplicates import merge_constants, merge_nodes
 from edgeops.model.simplify.expands import skip_expands
 from edgeops.model.simplify.fold import allowance, fold_constants, fold_values
 from edgeops.model.simplify.infer import infer
+from edgeops.model.simplify.joins import add_pairs, join_concats, scale_resizes
 from edgeops.model.simplify.model import finished, opened
 from edgeops.model.simplify.pads import fold_pads, write_pads
 from edgeops.model.simplify.propagate import propagate
 from edgeops.model.simplify.reshapes import fix_reshapes, join_reshapes
+from edgeops.model.simplify.softmaxes import unflatten_softmax
 from edgeops.model.simplify.transposes import join_transposes
 
 if TYPE_CHECKING:
@@ -31,7 +33,11 @@ PASSES: tuple[Callable[[Graph], bool], ...] = (
     drop_idle,
     fix_reshapes,
     join_reshapes,
+    unflatten_softmax,
     join_transposes,
+    join_concats,
+    add_pairs,
+    scale_resizes,
     skip_expands,
     write_pads,
     fold_pads,

@@ -64,6 +64,14 @@ def _same_reshape(graph: Graph, node: Node) -> None:
         refine(graph, node.outputs[0], dims)
 
 
+def _same_flatten(graph: Graph, node: Node) -> None:
+    source = graph.shape(node.inputs[0])
+    if source is not None:
+        axis = node.get("axis", 1)
+        axis += len(source) if axis < 0 else 0
+        refine(graph, node.outputs[0], (product(source[:axis]), product(source[axis:])))
+
+
 def _same_slice(graph: Graph, node: Node) -> None:
     source, kept = graph.shape(node.inputs[0]), whole_axes(graph, node)
     if source is not None and kept is not None:
@@ -184,6 +192,7 @@ BROADCASTING = {
 }
 SHAPES: dict[str, Callable[[Graph, Node], None]] = {
     "Reshape": _same_reshape,
+    "Flatten": _same_flatten,
     "Slice": _same_slice,
     "Expand": _same_expand,
     "Concat": _same_concat,
