@@ -53,7 +53,7 @@ def contained(
         report = _guarded(message, scratch, engine)
     if before is not None:
         after = _listing(request)
-        new = sorted(name for name in after if after[name] != before.get(name))
+        new = sorted(n for n in {*after, *before} if after.get(n) != before.get(n))
         if new:
             raise outcome.strayed(engine, new, report["words"])
     answer = outcome.judge(report, engine=engine, memory=memory, timeout_s=timeout_s)

@@ -16,6 +16,11 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
 _LAST_LINES = 6
+_TRACEBACK = "Traceback (most recent call last):"
+_BETWEEN = (
+    "During handling of the above exception",
+    "The above exception was the direct cause",
+)
 _LAST_CHARACTERS = 600
 _MEMORY = re.compile(r"bad_alloc|MemoryError|bad allocation|[Cc]annot allocate memory")
 # How tools say that a host could not be reached.
@@ -46,7 +51,7 @@ def judge(
     if "error" in answer:
         error = raised(answer["error"])
         if error.code in _ITS_DOING:
-            if _blames_network(report, f"{error.why}\n{words}"):
+            if _blames_network(report, error.why):
                 raise _offline(report, engine)
             if words.strip() and "last words" not in error.why:
                 error.why = f"{error.why}\n{last_words(words)}".strip()
@@ -88,9 +93,28 @@ def notes(report: Mapping[str, Any]) -> list[str]:
 
 def last_words(text: str) -> str:
     """Return the end of what was printed, as it stands in a refusal."""
-    lines = [line.rstrip() for line in text.splitlines() if line.strip()]
+    said, raised_last = _parted(text)
+    lines = [*said, *raised_last]
     words = "\n".join(lines[-_LAST_LINES:])[-_LAST_CHARACTERS:]
     return f"its last words:\n{words}" if words else "it said nothing"
+
+
+def _parted(text: str) -> tuple[list[str], list[str]]:
+    """Return the lines that were printed, and the exceptions of tracebacks without their frames."""
+    said: list[str] = []
+    exceptions: list[str] = []
+    inside = False
+    for line in text.splitlines():
+        if line.startswith(_TRACEBACK):
+            inside = True
+        elif not line.strip() or line.startswith(_BETWEEN):
+            continue
+        elif not inside:
+            said.append(line.rstrip())
+        elif not line.startswith(" "):
+            inside = False
+            exceptions.append(line.rstrip())
+    return said, exceptions
 
 
 def strayed(engine: str, paths: list[str], words: str = "") -> RefusedError:
@@ -115,7 +139,7 @@ def _end(report: Mapping[str, Any], engine: str, memory: int) -> EdgeopsError:
             why=last_words(words),
             fix="convert without simplifying (--no-simplify), or a smaller model",
         )
-    if _blames_network(report, words):
+    if _blames_network(report):
         return _offline(report, engine)
     if report["writes"] and "PermissionError" in words:
         return strayed(engine, report["writes"], words)
@@ -156,9 +180,11 @@ def _offline(report: Mapping[str, Any], engine: str) -> MissingError:
     )
 
 
-def _blames_network(report: Mapping[str, Any], text: str) -> bool:
-    attempts = report.get("hosts") or report.get("programs")
-    return bool(attempts) and bool(_OFFLINE.search(text))
+def _blames_network(report: Mapping[str, Any], why: str = "") -> bool:
+    """Return whether the end came of the network: by what was raised, else by the last words."""
+    said, exceptions = _parted(str(report.get("words", "")))
+    text = "\n".join([why, *(exceptions or said[-_LAST_LINES:])])
+    return bool(report.get("hosts") or report.get("programs")) and bool(_OFFLINE.search(text))
 
 
 def _asked(report: Mapping[str, Any]) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import importlib
 import json
 import os
@@ -32,17 +33,27 @@ def main(message: Mapping[str, Any], told: int, guard: socket.socket) -> int:
         if request.get("kind", "onnx") == "onnx" and find_spec(name) is not None:
             importlib.import_module(name)
     _shut(message["places"], told, guard)
-    from edgeops.convert.work import work
-
     try:
-        with disk_errors(Path(request["out"]).parent):
-            answer: dict[str, Any] = {"answer": work(request)}
+        answer = _answer(request)
     except EdgeopsError as error:
-        answer = {"answer": {"error": failure(error)}}
-    _tell(told, answer)
+        answer = {"error": failure(error)}
+    _tell(told, {"answer": answer})
     sys.stdout.flush()
     sys.stderr.flush()
     os._exit(0)  # engines are known to crash while they are taken down
+
+
+def _answer(request: Mapping[str, Any]) -> dict[str, Any]:
+    from edgeops.convert.work import work
+
+    try:
+        return work(request)
+    except OSError as error:
+        if error.errno not in (errno.ENOSPC, errno.EDQUOT):
+            raise  # also the refused writing of a converter: it dies of it, and that is judged
+        with disk_errors(Path(request["out"]).parent):
+            raise
+        raise
 
 
 def limit(memory: int) -> None:
