@@ -237,7 +237,7 @@ def misfits(
 
 def known_engines() -> list[str]:
     """Return the engines that a model can be checked for: with a table, or installed."""
-    from edgeops.convert.support.table import names
+    from edgeops.convert.support.tables import names
 
     found = [name for name in names() if name in registry.names("converters")]
     for plugin in registry.registered("converters"):
@@ -250,7 +250,7 @@ def known_engines() -> list[str]:
 
 def _of_model(converter: Converter, examined: Examined) -> list[Finding]:
     from edgeops.convert.support import findings
-    from edgeops.convert.support.table import table
+    from edgeops.convert.support.tables import table
 
     absent = converter.available()
     if examined.proto is None:

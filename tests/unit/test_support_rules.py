@@ -8,7 +8,7 @@ from onnx import TensorProto, helper, numpy_helper
 
 from edgeops.convert.support.facts import read_graph
 from edgeops.convert.support.judge import judge
-from edgeops.convert.support.table import parse
+from edgeops.convert.support.tables import parse
 
 FLOAT, INT64 = TensorProto.FLOAT, TensorProto.INT64
 

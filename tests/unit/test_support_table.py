@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from edgeops.convert.support.table import HERE, Condition, names, parse, read, table
+from edgeops.convert.support.tables import HERE, Condition, names, parse, read, table
 from edgeops.errors import MissingError
 
 HEAD = {"engine": "toy", "version": "1", "verified": "by hand"}

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 from edgeops.convert.support.facts import read_graph
 from edgeops.convert.support.judge import judge
-from edgeops.convert.support.table import names, table
+from edgeops.convert.support.tables import names, table
 from edgeops.core import registry
 
 if TYPE_CHECKING:

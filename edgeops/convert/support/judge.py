@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
     from edgeops.convert.support.facts import Graph, Node, Tensor
-    from edgeops.convert.support.table import Table
+    from edgeops.convert.support.tables import Table
 
 NO_TENSORS = ("sequence", "map", "optional", "sparse_tensor", "opaque")
 _LONG = 60  # exporters write whole paths of scopes as names; ``where`` has them in full

@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
 
     from edgeops.convert.support.facts import Node, Tensor
-    from edgeops.convert.support.table import Condition, Rule
+    from edgeops.convert.support.tables import Condition, Rule
 
 
 @dataclass(frozen=True, slots=True)
