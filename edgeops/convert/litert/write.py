@@ -37,6 +37,12 @@ _TABLES = {
     "MAX_POOL_2D": "Pool2DOptions",
     "CONV_2D": "Conv2DOptions",
     "DEPTHWISE_CONV_2D": "DepthwiseConv2DOptions",
+    "CONV_3D": "Conv3DOptions",
+    "CONV_3D_TRANSPOSE": "Conv3DOptions",
+    "L2_NORMALIZATION": "L2NormOptions",
+    "L2_POOL_2D": "Pool2DOptions",
+    "SPACE_TO_BATCH_ND": "SpaceToBatchNDOptions",
+    "BATCH_TO_SPACE_ND": "BatchToSpaceNDOptions",
     "MEAN": "ReducerOptions",
     "SUM": "ReducerOptions",
     "REDUCE_MAX": "ReducerOptions",
@@ -58,7 +64,7 @@ _TABLES = {
 # Operators that take no options.
 _PLAIN = frozenset(
     "LOGISTIC RELU RELU6 RELU_N1_TO_1 RELU_0_TO_1 TANH FLOOR CEIL ROUND SIN SQRT RSQRT LOG ELU "
-    "PRELU".split()
+    "PRELU BROADCAST_ARGS".split()
 )
 
 
