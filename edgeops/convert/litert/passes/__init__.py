@@ -1,4 +1,8 @@
-"""Rewrites of the LiteRT graph that keep its meaning; each is a function ``(Graph) -> bool``."""
+"""Rewrites of the LiteRT graph that keep its meaning, in the order in which they help each other.
+
+``transposes`` sinks transposes to where they cancel, ``fuse`` joins activations and biases to what
+computes them, ``int8`` lets operators work on integers, ``tidy`` removes what is left without use.
+"""
 
 from __future__ import annotations
 
@@ -9,5 +13,15 @@ if TYPE_CHECKING:
 
 
 def run_passes(graph: Graph) -> None:
-    """Rewrite ``graph`` in place until nothing changes."""
-    del graph
+    """Rewrite ``graph`` in place."""
+    from edgeops.convert.litert.passes.fuse import fuse
+    from edgeops.convert.litert.passes.int8 import to_int8
+    from edgeops.convert.litert.passes.tidy import tidy
+    from edgeops.convert.litert.passes.transposes import cancel_transposes
+
+    tidy(graph)
+    cancel_transposes(graph)
+    tidy(graph)
+    fuse(graph)
+    to_int8(graph)
+    tidy(graph)
