@@ -63,9 +63,11 @@ _TABLES = {
 }
 # Operators that take no options.
 _PLAIN = frozenset(
-    "LOGISTIC RELU RELU6 RELU_N1_TO_1 RELU_0_TO_1 TANH FLOOR CEIL ROUND SIN SQRT RSQRT LOG ELU "
-    "PRELU BROADCAST_ARGS".split()
-)
+    [
+        "BROADCAST_ARGS", "CEIL", "ELU", "FLOOR", "LOG", "LOGISTIC", "PRELU", "RELU", "RELU6",
+        "RELU_0_TO_1", "RELU_N1_TO_1", "ROUND", "RSQRT", "SIN", "SQRT", "TANH",
+    ]
+)  # fmt: skip
 
 
 def pack(graph: Graph, description: str = "edgeops") -> bytes:

@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 
 FAMILIES: tuple[str, ...] = (
     "convolution",
+    "deconvolution",
     "pooling",
     "linear",
     "elementwise",

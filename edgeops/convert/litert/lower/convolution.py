@@ -42,7 +42,7 @@ def conv(b: Builder, node: Node) -> None:
         x, weights = insert_axis(b, x, 1), insert_axis(b, weights, 2)
         found = [POINT, *found]
     x, padding = padded(b, x, found)
-    make = _volume if len(kernel) == _VOLUME else _image
+    make = _volume if len(kernel) == _VOLUME else image
     y = make(b, x, weights, bias, found, padding, group)
     if len(kernel) == 1:
         y = drop_axis(b, y, 1)
@@ -68,7 +68,7 @@ def bias_of(b: Builder, node: Node, channels: int | str) -> Tensor:
     return b.const(np.zeros(int(channels), "float32"), "bias")
 
 
-def _image(  # noqa: PLR0913 - what a convolution is made of
+def image(
     b: Builder,
     x: Tensor,
     weights: Tensor,
@@ -96,7 +96,7 @@ def _image(  # noqa: PLR0913 - what a convolution is made of
     return b.emit("CONV_2D", inputs, dims, **options)
 
 
-def _volume(  # noqa: PLR0913 - what a convolution is made of
+def _volume(
     b: Builder,
     x: Tensor,
     weights: Tensor,
