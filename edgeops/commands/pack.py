@@ -36,13 +36,16 @@ def pack(
     key: Annotated[
         str | None, typer.Option(metavar="DIR", help="The keys folder that signs the bundle.")
     ] = None,
+    accept: Annotated[
+        str | None,
+        typer.Option(metavar="REASON", help="Pack variants that nothing could prove."),
+    ] = None,
     as_json: JsonFlag = False,
 ) -> None:
     """Pack variants and their evidence into one bundle."""
     from edgeops.stages.pack import PackRequest, pack_verb
     from edgeops.views.pack import view
 
-    request = PackRequest(
-        console.root(ctx), variants or [], name, version, out, evidence or [], include or [], key
-    )
+    given = (variants or [], name, version, out, evidence or [], include or [], key, accept)
+    request = PackRequest(console.root(ctx), *given)
     console.present(lambda events: pack_verb(request, events=events), view, as_json=as_json)

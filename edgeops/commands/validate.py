@@ -39,6 +39,10 @@ def validate(
     seconds: Annotated[
         float | None, typer.Option(min=0.01, help="Time spent on latency; 2.")
     ] = None,
+    accept: Annotated[
+        str | None,
+        typer.Option(metavar="REASON", help="Go on with a variant that nothing could prove."),
+    ] = None,
     as_json: JsonFlag = False,
 ) -> None:
     """Measure a variant on its device and judge the gates."""
@@ -52,5 +56,6 @@ def validate(
         "source": source,
     }
     only |= {"output": output, "threads": threads, "device": device, "seconds": seconds}
+    only["accept"] = accept
     request = Request(console.root(ctx), variant, target, only)
     console.present(lambda events: validate_verb(request, events=events), view, as_json=as_json)

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from edgeops.core.digest import sha256_file, tree_digest
 from edgeops.core.files import canonical_json, inside, write_atomic
-from edgeops.errors import InputError, TrustError
+from edgeops.errors import InputError, RefusedError, TrustError
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -168,6 +168,25 @@ def refuse_foreign_folder(out: Path, verb: str) -> None:
         where=str(out),
         why=f"{verb} replaces the whole folder, and this one has no {FILE}",
         fix="name another folder with -o, or remove this one yourself",
+    )
+
+
+def refuse_unproven(variant: Variant, where: str, accept: str) -> None:
+    """Raise RefusedError ``variant-unproven`` for a variant that nothing could run after converting.
+
+    ``accept`` is a person's reason to go on with it all the same, "" for none.
+    """
+    reason = variant.extra.get("unproven")
+    if not reason or accept.strip():
+        return
+    raise RefusedError(
+        "variant-unproven",
+        f"the variant for {variant.engine} was never compared with its source",
+        where=where,
+        why=str(reason),
+        fix="run it on a device yourself; then say so with --accept REASON, "
+        "or accept: REASON in that stage of edgeops.yaml",
+        result={"unproven": str(reason)},
     )
 
 

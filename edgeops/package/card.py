@@ -21,14 +21,15 @@ def card(
     variants: Mapping[str, Variant],
     evidence: Mapping[str, Evidence],
     labels: tuple[str, ...] = (),
+    accept: str = "",
 ) -> bytes:
-    """Return the card of a bundle as Markdown."""
+    """Return the card of a bundle as Markdown; ``accept`` is why unproven variants are in it."""
     sources = sorted({item.source for item in variants.values()})
     lines = [f"# {name} {version}", ""]
     lines += [f"Made from the model `{source}`." for source in sources]
     lines.append("")
     for target, variant in sorted(variants.items()):
-        lines += [f"## {target}", "", *_variant(variant), ""]
+        lines += [f"## {target}", "", *_variant(variant), *_unproven(variant, accept), ""]
         measured = evidence.get(target)
         lines += _evidence(measured) if measured else ["Nothing was measured for this target."]
         lines.append("")
@@ -49,6 +50,12 @@ def _variant(variant: Variant) -> Iterator[str]:
             f"* compared with its source on {parity.samples} samples of {_cell(parity.data)}: "
             f"largest difference {parity.max_abs:.3g}, cosine {parity.cosine:.6f}"
         )
+
+
+def _unproven(variant: Variant, accept: str) -> Iterator[str]:
+    if reason := variant.extra.get("unproven"):
+        yield f"* **never compared with its source**: {_cell(reason)}"
+        yield f"* accepted all the same: {_cell(accept)}"
 
 
 def _evidence(evidence: Evidence) -> Iterator[str]:

@@ -10,7 +10,7 @@ from edgeops import __version__
 from edgeops.core.evidence import read_evidence
 from edgeops.core.files import inside
 from edgeops.core.manifest import valid_name
-from edgeops.core.variant import FILE, read_variant
+from edgeops.core.variant import FILE, read_variant, refuse_unproven
 from edgeops.errors import Finding, InputError
 from edgeops.package.bundle import write_bundle
 from edgeops.package.card import card
@@ -32,24 +32,31 @@ _RESERVED = ("card.md", "sbom.cdx.json", "bundle.json")
 
 @dataclass(frozen=True)
 class Contents:
-    """All that goes into a bundle: folders and evidence by target, included files by their path."""
+    """All that goes into a bundle: folders and evidence by target, included files by their path.
+
+    ``accept`` is why variants that nothing could prove go into it all the same, "" for none.
+    """
 
     name: str
     version: str
     folders: Mapping[str, Path]
     evidence: Mapping[str, Path]
     include: Mapping[str, Path]
+    accept: str = ""
 
 
 def pack_files(contents: Contents, out: Path, *, sign: Sign | None, events: Events) -> Written:
     """Write one bundle; ``sign`` makes the envelope over its manifest, None leaves it unsigned.
 
-    Raises InputError for a variant, evidence or name that cannot be packed, TrustError
-    ``evidence-broken`` when evidence and variant do not belong together.
+    Raises InputError for a variant, evidence or name that cannot be packed, RefusedError
+    ``variant-unproven``, TrustError ``evidence-broken`` when evidence and variant do not belong
+    together.
     """
     _check_names(contents)
     events.step("reading variants and evidence")
     variants = {name: read_variant(folder) for name, folder in contents.folders.items()}
+    for name, variant in variants.items():
+        refuse_unproven(variant, str(contents.folders[name]), contents.accept)
     evidence = {name: read_evidence(path) for name, path in contents.evidence.items()}
     check_links(variants, evidence, str(out))
     events.step("writing the bundle")
@@ -117,7 +124,7 @@ def _parts(
         parts.append(Part(name, kind_of(name), path))
     about = contents.name, contents.version, variants
     labels = _labels(contents)
-    parts.append(Part("card.md", "card", card(*about, evidence, labels)))
+    parts.append(Part("card.md", "card", card(*about, evidence, labels, contents.accept)))
     parts.append(Part("sbom.cdx.json", "sbom", sbom(*about, __version__)))
     return parts
 

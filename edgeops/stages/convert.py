@@ -127,11 +127,10 @@ def precision_of(project: Project, target: Target) -> str:
 
 
 def _data_misfits(data: str, root: Path, examined: Examined) -> Sequence[Finding]:
-    from edgeops.model.load import graph_inputs
     from edgeops.project.datasets import samples_for
 
     try:
-        samples_for(data, root, graph_inputs(examined.proto))
+        samples_for(data, root, examined.inputs)
     except EdgeopsError as error:
         return _told(error)
     return []

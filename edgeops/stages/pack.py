@@ -35,6 +35,9 @@ class PackOptions:
         default="",
         metadata={"help": "The keys folder whose release key signs the bundle; empty: unsigned."},
     )
+    accept: str = field(
+        default="", metadata={"help": "Why to pack variants that nothing could prove."}
+    )
 
 
 class Pack:
@@ -74,9 +77,9 @@ class Pack:
     def run(self, context: StageContext, options: PackOptions) -> StageResult:
         """Write the bundle.
 
-        Raises InputError for a variant, evidence or name that cannot be packed, TrustError
-        ``evidence-broken`` when evidence and variant do not belong together, MissingError
-        ``keys-missing``.
+        Raises InputError for a variant, evidence or name that cannot be packed, RefusedError
+        ``variant-unproven``, TrustError ``evidence-broken`` when evidence and variant do not
+        belong together, MissingError ``keys-missing``.
         """
         written = _pack_project(context, options)
         signed = "signed" if options.key else "not signed: name a keys folder with pack.key"
@@ -97,6 +100,7 @@ class PackRequest:
     evidence: Sequence[str] = ()
     include: Sequence[str] = ()
     key: str | None = None
+    accept: str | None = None
 
 
 def pack_verb(request: PackRequest, *, events: Events) -> dict[str, Any]:
@@ -142,6 +146,7 @@ def _pack_named(request: PackRequest, events: Events) -> Written:
         folders,
         _match_evidence(folders, [root / path for path in request.evidence]),
         _named_includes(root, request.include),
+        request.accept or "",
     )
     place = root / (request.out or f"{request.name}-{request.version}{SUFFIX}")
     sign = _signer(root / request.key) if request.key else None
@@ -162,7 +167,8 @@ def _pack_as_stated(request: PackRequest, events: Events) -> tuple[Written, bool
     project = load_project(request.root)
     spec = project.stage_using("pack") or StageSpec("pack", "pack", PackOptions())
     key = spec.options.key if request.key is None else request.key
-    options = PackOptions(spec.options.include, key)
+    accept = request.accept or spec.options.accept
+    options = PackOptions(spec.options.include, key, accept)
     findings = Pack().preflight(request.root, project, None, options)
     if findings:
         raise from_findings(findings)
@@ -193,6 +199,7 @@ def _project_contents(context: StageContext, options: PackOptions) -> Contents:
         {name: context.path(final_variant(project, name)) for name in project.targets},
         {name: context.path(evidence_file(name)) for name in measured},
         {name: context.path(name) for name in options.include},
+        options.accept,
     )
 
 
@@ -294,4 +301,7 @@ def _made(project: Project) -> tuple[str, ...]:
 
 def _params(project: Project) -> tuple[str, ...]:
     spec = project.stage_using("pack")
-    return tuple(f"stages.{spec.name}.{key}" for key in ("include", "key")) if spec else ()
+    if spec is None:
+        return ()
+    keys = ("include", "key", "accept") if "accept" in spec.given else ("include", "key")
+    return tuple(f"stages.{spec.name}.{key}" for key in keys)

@@ -24,14 +24,14 @@ from edgeops.core.stage import (
     StageResult,
     one_target,
 )
-from edgeops.core.variant import read_variant
+from edgeops.core.variant import read_variant, refuse_unproven
 from edgeops.errors import Finding, UsageProblem, from_findings
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
     from pathlib import Path
 
-    from edgeops.core.contracts import Metric, Samples, Session
+    from edgeops.core.contracts import Metric, Samples
     from edgeops.core.events import Events
     from edgeops.core.project import Project, Target
     from edgeops.core.variant import Variant
@@ -65,6 +65,9 @@ class ValidateOptions:
     )
     timeout: float = field(
         default=TIMEOUT_S, metadata={"help": "Seconds after which a measuring process is ended."}
+    )
+    accept: str = field(
+        default="", metadata={"help": "Why to go on with a variant that nothing could prove."}
     )
 
     def __post_init__(self) -> None:
@@ -155,6 +158,7 @@ def validate_variant(
     source: str = "",
     output: str = "",
     seconds: float = SECONDS,
+    accept: str = "",
     root: Path,
     events: Events,
 ) -> dict[str, Any]:
@@ -162,11 +166,13 @@ def validate_variant(
 
     ``source`` is the ONNX model it was made from, or a folder with its fp32 form; it allows gates
     on ``<metric>_drop``, ``agreement`` and (a folder) ``latency_vs_fp32``. Raises GateFailed or
-    GateInconclusive with the result, InputError ``gate-unknown``, UsageProblem ``gate-option``.
+    GateInconclusive with the result, InputError ``gate-unknown``, UsageProblem ``gate-option``,
+    RefusedError ``variant-unproven`` unless ``accept`` gives a reason.
     """
     from edgeops.core.verdicts import enforce, summary
     from edgeops.validate.figures import names
     from edgeops.validate.metrics import figure_name
+    from edgeops.validate.source import source_outputs
 
     bounds = _parsed(gates)
     folder = root / source if source and (root / source).is_dir() else None
@@ -182,7 +188,10 @@ def validate_variant(
     if findings:
         raise from_findings(findings)
     about = read_variant(variant)
-    options = ValidateOptions(metric=metric, gates=bounds, output=output, seconds=seconds)
+    refuse_unproven(about, str(variant), accept)
+    options = ValidateOptions(
+        metric=metric, gates=bounds, output=output, seconds=seconds, accept=accept
+    )
     samples = _samples(evaluation, root, about, options)
     same = folder is not None and read_variant(folder).digest == about.digest
     job = Job(
@@ -195,9 +204,7 @@ def validate_variant(
         metric=_metric(metric, root),
         options=options,
         gates=bounds,
-        source=_source_outputs(root / source, samples, evaluation, root, events)
-        if source
-        else None,
+        source=source_outputs(root / source, samples, evaluation, root, events) if source else None,
         no_source="no source model was named (--source MODEL)",
         fp32=variant if same else folder,
         no_fp32="no fp32 form was named (--source FOLDER)",
@@ -208,11 +215,13 @@ def validate_variant(
 
 def _project_job(context: StageContext, target: Target, options: ValidateOptions) -> Job:
     from edgeops.core.verdicts import gates_of
+    from edgeops.validate.source import source_outputs
 
     project, root = context.project, context.root
     folder = context.path(final_variant(project, target.name))
     reference = context.path(converted(target.name))
     about, before = read_variant(folder), read_variant(reference)
+    refuse_unproven(about, str(folder), options.accept)
     evaluation = _evaluation(project)
     samples = _samples(evaluation, root, about, options)
     model = context.path(project.model)
@@ -228,14 +237,16 @@ def _project_job(context: StageContext, target: Target, options: ValidateOptions
         metric=_metric(options.metric, root),
         options=options,
         gates=gates_of(project, target),
-        source=_source_outputs(model, samples, evaluation, root, context.events),
+        source=source_outputs(model, samples, evaluation, root, context.events),
         fp32=folder if same else reference if fp32 else None,
         no_fp32=f"convert made {before.precision}, so there is no fp32 form on this engine",
     )
 
 
-def _measured(job: Job, events: Events) -> tuple[Evidence, Measured]:
-    """Measure a job on its device and judge it."""
+def _measured(job: Job, events: Events) -> tuple[Evidence, Measured | None]:
+    """Measure a job on its device and judge it; what is accepted unproven is not measured."""
+    if unproven := str(job.variant.extra.get("unproven", "")):
+        return _unmeasured(job, unproven), None
     from edgeops.validate.accuracy import evaluate
     from edgeops.validate.figures import cost_figures, details, notes
     from edgeops.validate.measured import PROCESSES, bench, device
@@ -262,10 +273,19 @@ def _measured(job: Job, events: Events) -> tuple[Evidence, Measured]:
             events.figure(name, value)
     return _evidence(
         job,
-        measured,
+        measured.answers[0]["engine_version"],
         figures,
         {"device": about, "notes": notes(measured, figures), "extra": details(measured, trials)},
     ), measured
+
+
+def _unmeasured(job: Job, reason: str) -> Evidence:
+    from edgeops.validate.figures import names, unmeasured
+
+    figures = unmeasured(names(job.metric.name), reason, job.variant.bytes)
+    notes = (f"nothing proves this variant: {reason}", f"accepted: {job.options.accept}")
+    about = {"device": {"name": job.device}, "notes": notes}
+    return _evidence(job, job.variant.engine_version, figures, about)
 
 
 def _scored(job: Job, measured: Measured, events: Events) -> dict[str, Figure]:
@@ -301,7 +321,7 @@ def _paired(
 
 
 def _evidence(
-    job: Job, measured: Measured, figures: dict[str, Figure], about: dict[str, Any]
+    job: Job, engine_version: str, figures: dict[str, Figure], about: dict[str, Any]
 ) -> Evidence:
     from edgeops.core.verdicts import verdicts
 
@@ -314,7 +334,7 @@ def _evidence(
         target=job.name,
         date=datetime.now(UTC).isoformat(timespec="seconds"),
         engine=job.variant.engine,
-        engine_version=measured.answers[0]["engine_version"],
+        engine_version=engine_version,
         precision=job.variant.precision,
         threads=job.threads,
         model=job.variant.source,
@@ -331,32 +351,6 @@ def _samples(evaluation: str, root: Path, about: Variant, options: ValidateOptio
     from edgeops.validate.measured import first
 
     return first(samples_for(evaluation, root, about.inputs, labels=True), options.samples)
-
-
-def _source_outputs(
-    source: Path, samples: Samples, evaluation: str, root: Path, events: Events
-) -> dict[str, Any]:
-    """Return the outputs of the source model, or of a variant folder, for as many samples."""
-    from edgeops.project.datasets import samples_for
-    from edgeops.runtime.batch import run_batched
-    from edgeops.validate.measured import first
-
-    events.step(f"running {source.name} for comparison")
-    session = _source_session(source)
-    own = samples_for(evaluation, root, session.inputs, labels=True)
-    return run_batched(session, first(own, samples.count))
-
-
-def _source_session(source: Path) -> Session:
-    if source.is_dir():
-        from edgeops.runtime.session import load_session
-
-        return load_session(source)
-    from edgeops.model.load import load_model
-    from edgeops.runtime.engines.onnxruntime import OnnxRuntimeSession
-
-    loaded = load_model(source)
-    return OnnxRuntimeSession(source, inputs=loaded.inputs, outputs=loaded.outputs)
 
 
 def _metric(name: str, root: Path) -> Metric:

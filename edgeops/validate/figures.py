@@ -80,10 +80,13 @@ def cost_figures(measured: Measured, bytes_: int) -> dict[str, Figure]:
         "peak_rss_mb": spread_figure(
             [answer["peak_rss_bytes"] / _MEGA for answer in answers], "MB", memory
         ),
-        "model_mb": Figure(
-            bytes_ / _MEGA, unit="MB", method="the engine's own files; MB = 10^6 bytes", samples=1
-        ),
+        "model_mb": _size(bytes_),
     }
+
+
+def _size(bytes_: int) -> Figure:
+    method = "the engine's own files; MB = 10^6 bytes"
+    return Figure(bytes_ / _MEGA, unit="MB", method=method, samples=1)
 
 
 def paired_figure(trials: Sequence[Mapping[str, Any]]) -> Figure:
@@ -138,8 +141,16 @@ def details(measured: Measured, trials: Sequence[Mapping[str, Any]]) -> dict[str
     }
 
 
-def latency_csv(measured: Measured) -> bytes:
-    """Return the quantile curve as a table of ``percentile`` and ``latency_ms``."""
+def unmeasured(names: Sequence[str], reason: str, bytes_: int) -> dict[str, Figure]:
+    """Return the figures of a variant that nothing could run: its size, and why there is no more."""
+    figures = {name: Figure(None, absent=reason) for name in names}
+    return figures | {"model_mb": _size(bytes_)}
+
+
+def latency_csv(measured: Measured | None) -> bytes:
+    """Return the quantile curve as a table of ``percentile`` and ``latency_ms``; None has no rows."""
+    if measured is None:
+        return b"percentile,latency_ms\n"
     curve = quantile_curve([answer["latency_ns"] for answer in measured.answers])
     rows = [f"{percentile:g},{value:.6g}" for percentile, value in curve]
     return ("percentile,latency_ms\n" + "\n".join(rows) + "\n").encode()

@@ -64,11 +64,6 @@ def test_plan_does_not_take_a_function_for_a_file():
     assert Convert().plan(made, made.targets["a"], OPTIONS).deps == ("build/model.onnx",)
 
 
-def test_options_refuse_an_unknown_form():
-    with pytest.raises(ValueError, match="form is 'flat'"):
-        ConvertStageOptions(form="flat")
-
-
 def lay_down(root):
     write_tiny_data(root / "data/c.npz", write_tiny_model(root / "build/model.onnx"))
 
@@ -90,6 +85,28 @@ def test_preflight_names_operators_and_data_that_do_not_fit(tmp_path):
     bad.custom_operator(tmp_path / "build/model.onnx")
     (finding,) = Convert().preflight(tmp_path, made, made.targets["a"], OPTIONS)
     assert finding.code == "operator-unsupported"
+
+
+def test_preflight_names_a_form_that_no_engine_has_and_a_route_that_is_none(tmp_path):
+    made = project()
+    lay_down(tmp_path)
+    options = ConvertStageOptions(form="flat")
+    (finding,) = Convert().preflight(tmp_path, made, made.targets["a"], options)
+    assert finding.code == "form-unknown"
+    assert "ort" in finding.fix
+    options = ConvertStageOptions(via={"onnxruntime": "by-hand"})
+    (finding,) = Convert().preflight(tmp_path, made, made.targets["a"], options)
+    assert finding.code == "route-unknown"
+
+
+def test_form_of_one_engine_is_no_matter_for_another(tmp_path):
+    made = project(targets={"a": Target("a"), "b": Target("b", engine="openvino")})
+    lay_down(tmp_path)
+    options = ConvertStageOptions(form="ort", via={"litert": "onnx2tf"})
+    assert Convert().preflight(tmp_path, made, made.targets["a"], options) == []
+    context = StageContext(tmp_path, made, "convert", made.targets["a"], Silence())
+    Convert().run(context, options)
+    assert read_variant(tmp_path / "build/a/converted").model_file == "model.ort"
 
 
 def test_preflight_refuses_int8_without_quantize(tmp_path):
