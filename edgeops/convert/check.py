@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import nullcontext
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -20,7 +21,7 @@ from edgeops.errors import (
 )
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping, Sequence
+    from collections.abc import Mapping, Sequence
 
     from edgeops.core.contracts import Converter
     from edgeops.core.events import Events
@@ -152,7 +153,7 @@ def check_all(
     for path in paths:
         name = _named(path, root)
         try:
-            of_model = list(_row(path, engines, precision, input_shapes or {}, root))
+            of_model = _row(path, engines, precision, input_shapes or {}, root)
         except RefusedError as error:
             of_model = [_entry(engine, [_told(error)]) for engine in engines]
         except InputError as error:
@@ -250,6 +251,7 @@ def known_engines() -> list[str]:
 
 def _of_model(converter: Converter, examined: Examined) -> list[Finding]:
     from edgeops.convert.support import findings
+    from edgeops.convert.support.facts import read_once
     from edgeops.convert.support.tables import table
 
     absent = converter.available()
@@ -259,7 +261,8 @@ def _of_model(converter: Converter, examined: Examined) -> list[Finding]:
             check_file(examined.path, examined.kind, examined.options) if check_file else ()
         )
     if absent is None:
-        return list(converter.check(examined.proto, examined.options))
+        with read_once(examined.proto):
+            return list(converter.check(examined.proto, examined.options))
     engine = engine_of(converter)
     if table(engine) is None:
         raise MissingError(
@@ -287,18 +290,22 @@ def _of_precision(converter: Converter, precision: str, *, makes_int8: bool) -> 
 
 def _row(
     path: Path, engines: Sequence[str], precision: str, shapes: Shapes, root: Path | None
-) -> Iterator[dict[str, Any]]:
+) -> list[dict[str, Any]]:
+    from edgeops.convert.support.facts import read_once
     from edgeops.model.source import open_source
 
     inputs = {tensor.name for tensor in open_source(path).inputs} if shapes else set()
     own = {name: sizes for name, sizes in shapes.items() if name in inputs}
     examined = examine(path, ConvertOptions(precision, _shapes(own)))
-    for engine in engines:
-        try:
-            found = misfits(route(engine), examined, root=root)
-        except MissingError as error:
-            found = [_told(error)]
-        yield _entry(engine, found)
+    with read_once(examined.proto) if examined.proto is not None else nullcontext():
+        return [_entry(engine, _against(engine, examined, root)) for engine in engines]
+
+
+def _against(engine: str, examined: Examined, root: Path | None) -> list[Finding]:
+    try:
+        return misfits(route(engine), examined, root=root)
+    except MissingError as error:
+        return [_told(error)]
 
 
 def _entry(engine: str, found: Sequence[Finding]) -> dict[str, Any]:

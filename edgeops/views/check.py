@@ -22,7 +22,8 @@ def view(result: Mapping[str, Any]) -> Iterator[RenderableType | str]:
         yield from _matrix(result["models"], result["engines"], result["matrix"])
         return
     if not result["supported"]:
-        return  # the findings are shown as errors
+        yield from result["notes"]  # the findings are shown as errors
+        return
     what = "the file as it is" if result["nodes"] is None else f"all {result['nodes']} nodes"
     yield f"supported: {result['engine']} takes {what} ({result['precision']})"
     for note in result["notes"]:

@@ -29,6 +29,7 @@ def findings(engine: str, model: Any, options: ConvertOptions) -> list[Finding]:
         return []
     graph = read_graph(model)
     problems = judge(own, graph)
+    graph.takers[engine] = not problems
     if not problems:
         return []
     others = [
@@ -46,8 +47,10 @@ def takers(model: Any) -> tuple[str, ...]:
 
 
 def _takes(engine: str, graph: Graph) -> bool:
-    own = table(engine)
-    return own is not None and not judge(own, graph, first=True)
+    if engine not in graph.takers:
+        own = table(engine)
+        graph.takers[engine] = own is not None and not judge(own, graph, first=True)
+    return graph.takers[engine]
 
 
 def _confirms(engine: str, model: Any, options: ConvertOptions) -> bool:

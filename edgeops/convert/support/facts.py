@@ -6,7 +6,9 @@ Nothing is guessed: what inference did not find is None, and rules decide what t
 from __future__ import annotations
 
 from collections import ChainMap
-from dataclasses import dataclass
+from contextlib import contextmanager
+from contextvars import ContextVar
+from dataclasses import dataclass, field
 from functools import cache
 from typing import TYPE_CHECKING, Any
 
@@ -16,6 +18,7 @@ if TYPE_CHECKING:
     Scope = MutableMapping[str, "Tensor"]
 
 _STANDARD = ("", "ai.onnx")
+_READ: ContextVar[tuple[Any, Graph] | None] = ContextVar("read", default=None)
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,12 +95,16 @@ class Node:
 
 @dataclass(frozen=True, slots=True)
 class Graph:
-    """A model as rules see it; nodes of bodies and of the model's functions are included."""
+    """A model as rules see it; nodes of bodies and of the model's functions are included.
+
+    ``takers`` remembers which engines' tables were found to take it whole.
+    """
 
     nodes: tuple[Node, ...]
     inputs: tuple[Tensor, ...]
     outputs: tuple[Tensor, ...]
     axes: dict[str, tuple[int | str, ...]]
+    takers: dict[str, bool] = field(default_factory=dict)
 
     @property
     def is_open(self) -> bool:
@@ -105,8 +112,21 @@ class Graph:
         return any(not tensor.is_static for tensor in self.inputs)
 
 
+@contextmanager
+def read_once(model: Any) -> Iterator[None]:
+    """Within, the facts of this model are read once, however many engines ask; it must not change."""
+    token = _READ.set((model, read_graph(model)))
+    try:
+        yield
+    finally:
+        _READ.reset(token)
+
+
 def read_graph(model: Any) -> Graph:
     """Return the facts of an ``onnx.ModelProto`` whose shapes were inferred."""
+    read = _READ.get()
+    if read is not None and read[0] is model:
+        return read[1]
     reader = _Reader(model)
     scope: Scope = {}
     reader.graph(model.graph, scope, owner=None)
