@@ -28,14 +28,7 @@ def _lines(result: Mapping[str, Any]) -> Iterator[str]:
     yield f"{result['format']}  {result['bytes']:,} bytes  {result['digest']}"
     for side in ("inputs", "outputs"):
         yield from _tensors(side, result.get(side) or [])
-    for name in ("parameters", "macs"):
-        if name in result:
-            yield f"{name:<11} {_count(result[name], result.get(f'{name}_reason', ''))}"
-    weights = result.get("weights") or {}
-    if len(weights) > 1 or set(weights) - {"float32"}:
-        yield f"{'weights':<11} {', '.join(f'{dtype} {n:,}' for dtype, n in weights.items())}"
-    if result.get("opset"):
-        yield f"{'opset':<11} {result['opset']}"
+    yield from _sizes(result)
     if result.get("ops"):
         ranked = sorted(result["ops"].items(), key=lambda item: (-item[1], item[0]))
         yield f"{'operators':<11} {', '.join(f'{name} {count}' for name, count in ranked)}"
@@ -47,6 +40,17 @@ def _lines(result: Mapping[str, Any]) -> Iterator[str]:
             yield f"{key:<11} {_short(value)}"
     for note in result.get("notes") or ():
         yield f"note: {note}"
+
+
+def _sizes(result: Mapping[str, Any]) -> Iterator[str]:
+    for name in ("parameters", "macs"):
+        if name in result:
+            yield f"{name:<11} {_count(result[name], result.get(f'{name}_reason', ''))}"
+    weights = result.get("weights") or {}
+    if len(weights) > 1 or set(weights) - {"float32"}:
+        yield f"{'weights':<11} {', '.join(f'{dtype} {n:,}' for dtype, n in weights.items())}"
+    if result.get("opset"):
+        yield f"{'opset':<11} {result['opset']}"
 
 
 def _tensors(side: str, tensors: Sequence[Mapping[str, Any]]) -> Iterator[str]:

@@ -61,7 +61,11 @@ class NcnnConverter:
         (out / PARAM).write_text(made.param)
         (out / WEIGHTS).write_bytes(made.weights)
         net = load_net(out / PARAM, 1, half=half)
-        blobs = {blob.name for blob in net.blobs()} if callable(net.blobs) else {b.name for b in net.blobs}
+        blobs = (
+            {blob.name for blob in net.blobs()}
+            if callable(net.blobs)
+            else {b.name for b in net.blobs}
+        )
         return Variant(
             engine=self.name,
             engine_version=NcnnEngine().version(),

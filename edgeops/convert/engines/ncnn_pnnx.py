@@ -109,9 +109,7 @@ def _read(folder: Path, done: subprocess.CompletedProcess[str]) -> Made:
 
 
 def _axes(pattern: re.Pattern[str], text: str) -> dict[str, int | None]:
-    return {
-        blob: None if int(axis) == NONE else int(axis) for blob, axis in pattern.findall(text)
-    }
+    return {blob: None if int(axis) == NONE else int(axis) for blob, axis in pattern.findall(text)}
 
 
 def _shapes(shapes: list[tuple[int, ...]]) -> str:

@@ -121,10 +121,14 @@ class NcnnSession:
             array = mat.numpy(port.dtype[0])
             if port.batch is not None and array.ndim < len(port.shape):
                 array = np.expand_dims(array, port.batch)
-        shape = tuple(
-            size if want is None else want
-            for size, want in zip(array.shape, port.shape, strict=True)
-        ) if array.ndim == len(port.shape) else tuple(port.shape)
+        shape = (
+            tuple(
+                size if want is None else want
+                for size, want in zip(array.shape, port.shape, strict=True)
+            )
+            if array.ndim == len(port.shape)
+            else tuple(port.shape)
+        )
         try:
             # The memory is the extractor's: the next call would write over it.
             return np.array(array, dtype=port.source, order="C").reshape(shape)
@@ -186,7 +190,13 @@ def load_net(param: Path, threads: int, *, half: bool = False) -> Any:
     net.opt.num_threads = threads
     net.opt.use_vulkan_compute = False
     if not half:
-        for name in ("fp16_packed", "fp16_storage", "fp16_arithmetic", "bf16_storage", "bf16_packed"):
+        for name in (
+            "fp16_packed",
+            "fp16_storage",
+            "fp16_arithmetic",
+            "bf16_storage",
+            "bf16_packed",
+        ):
             setattr(net.opt, f"use_{name}", False)
     if not param.is_file() or net.load_param(str(param)) != 0:
         raise load_failed(param, "ncnn does not take its layers")
@@ -210,6 +220,4 @@ def load_failed(path: Path, why: str) -> RefusedError:
 def _port(tensor: TensorInfo, extra: Mapping[str, Any]) -> _Port:
     stated = extra[tensor.name]
     shape = tuple(stated["shape"])
-    return _Port(
-        tensor.name, stated["blob"], stated["batch"], stated["dtype"], tensor.dtype, shape
-    )
+    return _Port(tensor.name, stated["blob"], stated["batch"], stated["dtype"], tensor.dtype, shape)
