@@ -63,7 +63,9 @@ def _none_allowed(rule: Rule, node: Node) -> list[Problem]:
     """Return what the alternative that fits best lacks, or nothing when one of them fits."""
     best: list[Answer] | None = None
     for part in rule.allow:
-        wrong = [answer for answer in answers(part, node) if answer.holds is False]
+        wrong = [_opset(part, node)] if part.opsets else []
+        if not wrong or wrong[0].holds:
+            wrong = [answer for answer in answers(part, node) if answer.holds is False]
         if not wrong:
             return []
         if best is None or _distance(wrong) < _distance(best):
