@@ -98,6 +98,8 @@ def windows(
                     code="dynamic-shape",
                 )
             begin, end = _halves(total or 0, low=auto == "SAME_LOWER")
+        if isinstance(size, str) and _rounds_up(node) and strides[axis] > 1:
+            end += _rounding(b, node, strides[axis], extent, end)
         window = Window(size, 0, kernel[axis], strides[axis], dilations[axis], begin, end, upper)
         found.append(_with_out(b, node, window, axis))
     return found
@@ -117,12 +119,28 @@ def _with_out(b: Builder, node: Node, window: Window, axis: int) -> Window:
 def _places(node: Node, window: Window, size: int) -> int:
     """Return how many windows there are (Operators.md, MaxPool: output_spatial_shape)."""
     room = size + window.begin + window.end - window.extent
-    if not node.attr("ceil_mode", 0) or node.attr("auto_pad", "NOTSET") != "NOTSET":
+    if not _rounds_up(node):
         return room // window.stride + 1
     count = -(-room // window.stride) + 1
     if (count - 1) * window.stride >= size + window.begin:
         count -= 1  # a window must not begin in the padding behind
     return count
+
+
+def _rounds_up(node: Node) -> bool:
+    return bool(node.attr("ceil_mode", 0)) and node.attr("auto_pad", "NOTSET") == "NOTSET"
+
+
+def _rounding(b: Builder, node: Node, stride: int, extent: int, end: int) -> int:
+    """Return the padding behind which makes rounding down what rounding up was."""
+    if end > extent - stride:  # then the last window may begin in the padding, and is left out
+        b.refuse(
+            node,
+            "with ceil_mode the number of its windows follows from sizes that are open",
+            "fix the input shapes: --input-shape NAME=1,3,224,224",
+            code="dynamic-shape",
+        )
+    return stride - 1
 
 
 def _same_total(size: int | str, stride: int, extent: int) -> int | None:
