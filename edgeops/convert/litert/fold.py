@@ -38,24 +38,24 @@ def fold(b: Builder, node: Node, proto: Any) -> bool:
     """Bind the outputs of a node that needs no operator to constants; return whether it did."""
     if node.op in _KEPT or not any(node.inputs):
         return False
-    return _empty(b, node) or _computed(b, node, proto)
+    return _computed(b, node, proto) or _empty(b, node)
 
 
 def _empty(b: Builder, node: Node) -> bool:
     """Bind outputs that have no elements, where kernels differ and some fail."""
-    import numpy as np
-
+    from edgeops.convert.litert.lower.operands import filled
     from edgeops.convert.litert.write import DTYPES
 
     asked = [index for index in range(len(node.outputs)) if node.gives(index)]
-    shapes = [b.dims(node.outputs[index]) for index in asked]
-    for index, dims in zip(asked, shapes, strict=True):
-        if dims is None or 0 not in dims or any(isinstance(size, str) for size in dims):
+    shapes = []
+    for index in asked:
+        dims = b.dims(node.outputs[index]) or ()
+        sizes = [size for size in dims if isinstance(size, int)]
+        if 0 not in sizes or len(sizes) < len(dims) or b.out_dtype(node, index) not in DTYPES:
             return False
-        if b.out_dtype(node, index) not in DTYPES:
-            return False
-    for index, dims in zip(asked, shapes, strict=True):
-        b.bind(node.outputs[index], b.const(np.zeros(dims, b.out_dtype(node, index)), "empty"))
+        shapes.append(sizes)
+    for index, sizes in zip(asked, shapes, strict=True):
+        b.bind(node.outputs[index], filled(b, sizes, 0, b.out_dtype(node, index)))
     return bool(asked)
 
 

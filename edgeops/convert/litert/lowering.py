@@ -8,6 +8,7 @@ from edgeops.convert.litert.builder import Builder, node_of
 from edgeops.convert.litert.fold import fold
 from edgeops.convert.litert.ir import Tensor
 from edgeops.convert.litert.lower import lowerings
+from edgeops.convert.litert.lower.operands import filled
 from edgeops.errors import Finding, RefusedError, from_findings
 
 if TYPE_CHECKING:
@@ -58,11 +59,15 @@ def _finish(builder: Builder, names: list[str]) -> None:
         tensor = builder.value(name)
         if id(tensor) not in made or tensor in graph.outputs:
             # An input, a constant or a value that is another output too: copied.
-            tensor = builder.emit(
-                "RESHAPE", [tensor, builder.shape_operand(tensor.dims)], tensor.dims
-            )
+            tensor = _copied(builder, tensor)
         tensor.name = name
         graph.outputs.append(tensor)
+
+
+def _copied(builder: Builder, tensor: Tensor) -> Tensor:
+    if tensor.is_constant and tensor.data.size == 0:
+        return filled(builder, tensor.data.shape, 0, tensor.dtype)
+    return builder.emit("RESHAPE", [tensor, builder.shape_operand(tensor.dims)], tensor.dims)
 
 
 def _value_types(graph: Any) -> tuple[dict[str, Dims], dict[str, str]]:

@@ -113,7 +113,8 @@ def power(b: Builder, node: Node) -> None:
                 "cast the base to float32 before",
                 code="dtype-unsupported",
             )
-        if carrier(b, node, exponent.dtype, ("float32", "int32", "int64")) == "int64":
+        wide = carrier(b, node, exponent.dtype, NUMBERS)
+        if wide == "int64" and dtype != "float32":
             b.refuse(node, "its exponent is int64", "export it as int32", code="dtype-unsupported")
         x = b.cast(base, dtype)
         out = _general_power(b, x, exponent)

@@ -143,3 +143,12 @@ def size_of(b: Builder, tensor: Tensor, axis: int, dtype: str = "int32") -> Tens
     out_type = {"int32": 2, "int64": 4}[dtype]
     shape = b.emit("SHAPE", [tensor], (tensor.rank,), dtype, outType=out_type)
     return b.emit("GATHER", [shape, scalar(b, axis, "int32")], (), axis=0)
+
+
+def filled(b: Builder, dims: Sequence[int], value: Any, dtype: str) -> Tensor:
+    """Return a tensor of one value; an empty one must be computed, LiteRT has no such constants."""
+    import numpy as np
+
+    if 0 not in dims:
+        return b.const(np.full(dims, value, dtype), "filled")
+    return b.emit("FILL", [vector(b, dims, "dims"), scalar(b, value, dtype)], tuple(dims), dtype)
