@@ -246,11 +246,11 @@ def known_engines() -> list[str]:
             continue
         if plugin.value.available() is None:
             found.append(engine_of(plugin.value))
-    return found
+    return sorted(found)
 
 
 def _of_model(converter: Converter, examined: Examined) -> list[Finding]:
-    from edgeops.convert.support import findings
+    from edgeops.convert.support import asked, findings
     from edgeops.convert.support.facts import read_once
     from edgeops.convert.support.tables import table
 
@@ -262,7 +262,7 @@ def _of_model(converter: Converter, examined: Examined) -> list[Finding]:
         )
     if absent is None:
         with read_once(examined.proto):
-            return list(converter.check(examined.proto, examined.options))
+            return asked(converter, examined.proto, examined.options)
     engine = engine_of(converter)
     if table(engine) is None:
         raise MissingError(

@@ -11,10 +11,10 @@ from edgeops.core import registry
 
 if TYPE_CHECKING:
     from edgeops.convert.support.facts import Graph
-    from edgeops.core.contracts import ConvertOptions
+    from edgeops.core.contracts import Converter, ConvertOptions
     from edgeops.errors import Finding
 
-__all__ = ["findings", "takers"]
+__all__ = ["asked", "findings", "takers"]
 
 
 def findings(engine: str, model: Any, options: ConvertOptions) -> list[Finding]:
@@ -42,6 +42,14 @@ def findings(engine: str, model: Any, options: ConvertOptions) -> list[Finding]:
     return [problem.finding(own, graph, others) for problem in problems]
 
 
+def asked(converter: Converter, model: Any, options: ConvertOptions) -> list[Finding]:
+    """Return what a converter's ``check`` says, and before it the table that a plugin brings."""
+    brought = []
+    if getattr(converter, "support", None) is not None:
+        brought = findings(getattr(converter, "engine", "") or converter.name, model, options)
+    return [*brought, *converter.check(model, options)]
+
+
 def takers(model: Any) -> tuple[str, ...]:
     """Return the engines, installed or not, whose tables take the whole model."""
     graph = read_graph(model)
@@ -60,4 +68,4 @@ def _confirms(engine: str, model: Any, options: ConvertOptions) -> bool:
     if engine not in registry.names("converters"):
         return True
     converter = registry.get("converters", engine)
-    return converter.available() is not None or not converter.check(model, options)
+    return converter.available() is not None or not asked(converter, model, options)
