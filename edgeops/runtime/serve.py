@@ -51,8 +51,11 @@ def _answer(line: bytes, worker: str, functions: dict) -> bytes:
             functions.update(runpy.run_path(worker, run_name="worker"))
         return _line(request, {"ok": _function(request["do"], functions)(**request["with"])})
     except (Exception, SystemExit) as error:  # noqa: BLE001 - whatever a library raises is its answer
-        traceback.print_exc()
-        text = str(error).strip() or "no reason given"
+        last = traceback.extract_tb(error.__traceback__)[-1]
+        where = f"{os.path.basename(last.filename)}:{last.lineno}"
+        text = str(error).strip() or f"raised in {where}"
+        if isinstance(error, SystemExit):
+            text = f"it ended itself with status {error.code} in {where}"
         return _line(request, {"error": {"kind": type(error).__name__, "why": text}})
 
 

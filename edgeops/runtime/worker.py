@@ -35,8 +35,11 @@ START_S = 120.0
 _LONGEST_LINE = 8 * 1024**2
 _KEPT = 16_384  # bytes of standard error that are remembered
 _SHOWN_LINES = 6
-_SHOWN_CHARACTERS = 800
-_COLOURS = re.compile(r"\x1b\[[0-9;]*[A-Za-z]|\r")
+_SHOWN_CHARACTERS = 600
+_SHOWN_REASON = 300
+_COLOURS = re.compile(r"\x1b\[[0-9;]*[A-Za-z]")
+# Lines of a log that tell nothing of why: glog's, TensorFlow's, X2Paddle's, pieces of frames.
+_CHATTER = re.compile(r"[IW]\d{4} \d\d:|WARNING: All log|.*\[ +INFO\]|Failed to load _ML|[=*-]+$")
 _NOT_INHERITED = ("PYTHONPATH", "PYTHONHOME", "VIRTUAL_ENV", "PYTHONSTARTUP", "__PYVENV_LAUNCHER__")
 
 
@@ -55,7 +58,9 @@ class Refusal(Exception):  # noqa: N818 - it is what the worker answered, no fai
     def text(self) -> str:
         """Return the reason, and the last words where they say more than it does."""
         reason = f"{self.kind}: {self.why}" if self.kind else self.why
-        return reason if not self.words or self.why in self.words else f"{reason}\n{self.words}"
+        lines = [line.strip() for line in reason.splitlines() if line.strip()]
+        first = " ".join(lines[:3])[:_SHOWN_REASON]
+        return f"{first}\n{self.words}" if self.words else first
 
 
 class Worker:
@@ -74,7 +79,7 @@ class Worker:
         self.scratch = Path(tempfile.mkdtemp(prefix=f"edgeops-{self.name}-"))
         command = [
             str(executable),
-            *("-I", "-B", "-X", "utf8"),
+            *("-I", "-B", "-X", "utf8", "-W", "ignore"),
             str(Path(__file__).with_name("serve.py")),
             str(environment.worker.absolute()),
             str(os.getpid()),
@@ -222,8 +227,10 @@ class Worker:
 
 
 def last_words(text: str) -> str:
-    """Return the last lines of what a tool printed, without colours."""
-    lines = [line.rstrip() for line in _COLOURS.sub("", text).splitlines() if line.strip()]
+    """Return the last lines of what a tool printed, without colours, counters and chatter."""
+    # What a carriage return was to overwrite was a counter.
+    said = [line.rstrip().rpartition("\r")[2] for line in _COLOURS.sub("", text).split("\n")]
+    lines = [line for line in said if line.strip() and not _CHATTER.match(line)]
     return "\n".join(lines[-_SHOWN_LINES:])[-_SHOWN_CHARACTERS:]
 
 

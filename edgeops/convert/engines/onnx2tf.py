@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from edgeops.convert.environments.conversion import converted
+from edgeops.convert.environments.conversion import converted, listed
 from edgeops.core.environment import missing, shipped
 from edgeops.core.variant import Variant, entries
 from edgeops.errors import Finding, RefusedError
@@ -43,11 +43,9 @@ class Onnx2TfConverter:
         """Return None when its environment is there, else the line that makes it."""
         return missing(self.environment)
 
-    def check(self, model: Any, options: ConvertOptions) -> Sequence[Finding]:
-        """Return operators that onnx2tf has no translation for, by the table support/onnx2tf.toml."""
-        from edgeops.convert import support
-
-        return support.findings(self.name, model, options)
+    def check(self, model: Any, options: ConvertOptions) -> Sequence[Finding]:  # noqa: ARG002 - the list knows names only
+        """Return operators that onnx2tf has no translation for, by its list."""
+        return listed(self.name, model)
 
     def convert(self, model: Any, out: Path, options: ConvertOptions) -> Variant:
         """Write ``model.tflite`` into ``out``.

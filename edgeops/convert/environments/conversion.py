@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from edgeops.errors import RefusedError
+from edgeops.errors import EdgeopsError, Finding, RefusedError, from_findings
 from edgeops.runtime.worker import Refusal, Worker
 
 if TYPE_CHECKING:
-    from pathlib import Path
+    from collections.abc import Sequence
 
     from edgeops.core.contracts import Converter, ConvertOptions
 
@@ -51,3 +52,39 @@ def ask(worker: Worker, converter: Converter, **arguments: Any) -> dict[str, Any
             fix="see which other engines take it: edgeops check MODEL --all",
         ) from refusal
     return answer
+
+
+def listed(name: str, model: Any) -> list[Finding]:
+    """Return the nodes of an ONNX model whose operators a tool's own list of names lacks.
+
+    A list of names promises nothing for a node that is on it, so these tables are kept apart from
+    those by which other engines are recommended.
+    """
+    from edgeops.convert import support
+    from edgeops.convert.support.facts import read_graph
+    from edgeops.convert.support.judge import judge
+    from edgeops.convert.support.tables import read
+
+    table = read(Path(__file__).parent / "tables" / f"{name}.toml", name)
+    graph = read_graph(model)
+    problems = judge(table, graph)
+    others = list(support.takers(model)) if problems else []
+    return [problem.finding(table, graph, others) for problem in problems]
+
+
+def not_from_onnx(name: str, tools: str) -> Finding:
+    """Return the finding for an ONNX model where only torch.export programs are read."""
+    return Finding(
+        "onnx-not-read",
+        f"{tools} reads no ONNX",
+        where=name,
+        why=f"its own tools convert torch.export programs (.pt2) only",
+        fix="export the PyTorch module: "
+        "torch.export.save(torch.export.export(module, (example,)), 'model.pt2')",
+        details={"node": "", "op": "", "alternatives": []},
+    )
+
+
+def refused(findings: Sequence[Finding]) -> EdgeopsError:
+    """Return the error for what a converter cannot take."""
+    return from_findings(findings, RefusedError)

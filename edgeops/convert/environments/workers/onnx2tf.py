@@ -16,7 +16,7 @@ os.environ["TF_USE_LEGACY_KERAS"] = "1"
 # onnx2tf downloads this file for models that take pictures, unless it lies here; what is in it only
 # matters to its own comparison of outputs, which is switched off.
 SAMPLE = "calibration_image_sample_data_20x128x128x3_float32.npy"
-SIZE_OF_OPEN_AXES = 2
+OPEN_BATCH, OPEN_SIZE = 2, 64
 SEED = 7
 SAMPLES_WITHIN = 1e-2
 
@@ -116,14 +116,14 @@ def paired(names, theirs):
     return result
 
 
-def candidates(source, target, *, channels_last):
+def candidates(source, target, *, channels_last=False):
     """Return the orders of axes that turn a shape into the other, the likeliest first.
 
-    Sizes of 1 in the file stand for axes that are open there too.
+    Open axes of the target (-1) fit any size.
     """
     rank = len(source)
     if rank != len(target):
-        raise RuntimeError(f"a tensor of {rank} axes became one of {len(target)}")
+        return []
     kept = tuple(range(rank))
     last = (0, *range(2, rank), 1) if rank > 2 else kept
     back = (0, rank - 1, *range(1, rank - 1)) if rank > 2 else kept
@@ -137,27 +137,37 @@ def fits(shape, target):
 
 
 def matched(expected, found):
-    """Return which found tensor each expected one is, in what order of axes, and the worst error."""
-    import numpy as np
+    """Return which found tensor each expected one is, in what order of axes, and the worst error.
 
-    names = paired(list(expected), found)
+    A tensor that kept its name is taken for the one of that name; of the others, the nearest is.
+    """
+    left = [name for name in found if name not in expected]
     outputs, worst = {}, 0.0
     for name, array in expected.items():
-        other = found[names[name]]
-        scored = []
-        for order in candidates(other.shape, array.shape, channels_last=False):
-            mine = other.transpose(order).astype("float64")
-            error = np.linalg.norm(mine - array) / max(np.linalg.norm(mine), 1e-12)
-            scored.append((float(np.nan_to_num(error, nan=1e9, posinf=1e9)), order))
+        scored = [
+            (difference(found[theirs].transpose(order), array), place, theirs, order)
+            for theirs in ([name] if name in found else left)
+            for place, order in enumerate(candidates(found[theirs].shape, array.shape))
+        ]
         if not scored:
-            raise RuntimeError(
-                f"output {name!r} has shape {list(array.shape)} and became {list(other.shape)}"
-            )
-        # The first of equals is the likeliest: a later one must be better by far.
-        error, order = min(scored, key=lambda pair: round(pair[0], 4))
-        outputs[name] = about(names[name], order)
+            there = ", ".join(f"{key} {list(value.shape)}" for key, value in found.items())
+            raise RuntimeError(f"output {name!r} {list(array.shape)} is none of: {there}")
+        # The likeliest order of axes comes first: a later one must be better by more than rounding.
+        error, _, theirs, order = min(scored, key=lambda each: (round(each[0], 4), each[1]))
+        if theirs in left:
+            left.remove(theirs)
+        outputs[name] = about(theirs, order)
         worst = max(worst, error)
     return outputs, worst
+
+
+def difference(mine, other):
+    """Return the norm of the difference over the norm of ``other``; large where one is no number."""
+    import numpy as np
+
+    error = np.linalg.norm((mine.astype("float64") - other).ravel())
+    size = max(float(np.linalg.norm(other.astype("float64").ravel())), 1e-12)
+    return float(np.nan_to_num(error / size, nan=1e9, posinf=1e9))
 
 
 def about(tensor, order):
@@ -166,8 +176,11 @@ def about(tensor, order):
 
 
 def fixed_shape(value):
-    sizes = value.type.tensor_type.shape.dim
-    return [size.dim_value if size.dim_value > 0 else SIZE_OF_OPEN_AXES for size in sizes]
+    """Return a shape with sizes for open axes: a batch of two, enough for pictures and sequences."""
+    return [
+        size.dim_value if size.dim_value > 0 else (OPEN_BATCH if axis == 0 else OPEN_SIZE)
+        for axis, size in enumerate(value.type.tensor_type.shape.dim)
+    ]
 
 
 def numbers(value):
@@ -193,7 +206,7 @@ def reference(model, feed):
 
 
 class Lite:
-    """A .tflite file run by its signature, whose names are what -coion copies."""
+    """A .tflite file; its tensors go by the names of its signature, or their own without one."""
 
     def __init__(self, data):
         import tensorflow as tf
@@ -203,12 +216,25 @@ class Lite:
             num_threads=1,
             experimental_op_resolver_type=tf.lite.experimental.OpResolverType.BUILTIN_REF,
         )
-        signature = next(iter(self._interpreter.get_signature_list()))
-        self._runner = self._interpreter.get_signature_runner(signature)
+        signatures = list(self._interpreter.get_signature_list())
+        if len(signatures) == 1:
+            runner = self._interpreter.get_signature_runner(signatures[0])
+            self._ins, self._outs = runner.get_input_details(), runner.get_output_details()
+        else:
+            self._ins = {each["name"]: each for each in self._interpreter.get_input_details()}
+            self._outs = {each["name"]: each for each in self._interpreter.get_output_details()}
         self.inputs = {
-            name: [int(size) for size in about["shape_signature"]]
-            for name, about in self._runner.get_input_details().items()
+            name: [int(size) for size in each.get("shape_signature", each["shape"])]
+            for name, each in self._ins.items()
         }
 
     def run(self, feed):
-        return {name: array for name, array in self._runner(**feed).items()}
+        for name, array in feed.items():
+            self._interpreter.resize_tensor_input(self._ins[name]["index"], array.shape)
+        self._interpreter.allocate_tensors()
+        for name, array in feed.items():
+            self._interpreter.set_tensor(self._ins[name]["index"], array)
+        self._interpreter.invoke()
+        return {
+            name: self._interpreter.get_tensor(each["index"]) for name, each in self._outs.items()
+        }
