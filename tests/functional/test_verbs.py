@@ -64,8 +64,11 @@ def test_doctor_finds_everything_here(capsys):
     assert result["ok"] is True
     assert {"dvc", "onnx", "onnxruntime", "typer"} <= {item["name"] for item in result["packages"]}
     assert all(item["version"] for item in result["packages"])
-    assert result["engines"][0]["name"] == "onnxruntime"
-    assert result["engines"][0]["version"] == metadata.version("onnxruntime")
+    engines = {engine["name"]: engine for engine in result["engines"]}
+    assert engines["onnxruntime"]["version"] == metadata.version("onnxruntime")
+    assert set(engines) >= {"litert", "mnn", "ncnn", "openvino"}
+    assert all(bool(engine["version"]) != bool(engine["missing"]) for engine in engines.values())
+    assert all(bool(row["missing"]) == bool(row["fix"]) for row in result["converters"])
     assert result["disk"]["free_bytes"] > 0
 
 
@@ -90,7 +93,7 @@ def test_doctor_goes_on_without_git_and_says_what_that_costs(monkeypatch, tmp_pa
     monkeypatch.setenv("PATH", str(tmp_path))
     code, out, _ = text(capsys, "doctor")
     assert code == 0
-    assert "tool      git  missing: revisions in reports" in out
+    assert "tool       git          missing: revisions in reports" in out
 
 
 def test_plugins_lists_every_kind_and_nothing_of_ours_is_broken(capsys):
