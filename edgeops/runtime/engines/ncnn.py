@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 from edgeops.core.variant import read_variant
 from edgeops.errors import Finding, InputError, RefusedError
-from edgeops.runtime.fit import fits, misfit
+from edgeops.runtime.fit import misfit
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -24,14 +24,19 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class _Port:
-    """How one input or output goes in or out: ``shape`` is that of one call, None where open."""
+    """How one input or output goes in or out of one call.
+
+    ``shape`` is the model's (-1 where open), ``mat`` that without the batch axis that ncnn carries
+    apart, None when a size is open or the batch is larger than 1.
+    """
 
     name: str
     blob: str
     batch: int | None
-    dtype: str
-    source: str
-    shape: tuple[int | None, ...]
+    dtype: Any
+    source: Any
+    shape: tuple[int, ...]
+    mat: tuple[int, ...] | None
 
 
 class NcnnSession:
@@ -39,13 +44,14 @@ class NcnnSession:
 
     def __init__(self, folder: Path, about: Variant, threads: int = 1) -> None:
         import ncnn
+        import numpy as np
 
         self.inputs, self.outputs = about.inputs, about.outputs
         self._where = about.model_file
         self._loop = bool(about.extra["loop"])
         self._in = [_port(tensor, about.extra["inputs"]) for tensor in about.inputs]
         self._out = [_port(tensor, about.extra["outputs"]) for tensor in about.outputs]
-        self._mat = ncnn.Mat
+        self._mat, self._numpy = ncnn.Mat, np
         self._net = load_net(folder / about.model_file, threads, half=about.precision == "fp16")
 
     def run(self, arrays: Mapping[str, Any]) -> dict[str, Any]:
@@ -54,85 +60,89 @@ class NcnnSession:
         Raises InputError ``input-misfit`` when a name, shape or dtype is not the model's,
         RefusedError ``engine-run-failed`` when the model fails on what fits.
         """
-        if not fits(arrays, self.inputs):
+        if not self._fits_one(arrays):
+            # ncnn takes any shape and type for what it expects, and computes with it.
             wrong = misfit(arrays, self.inputs, self._where)
             if wrong:
                 raise wrong
-        if not self._loop:
-            return self._once({port.name: arrays[port.name] for port in self._in})
-        given = {tensor.name: arrays[tensor.name] for tensor in self.inputs}
+            if self._loop:
+                return self._each(arrays)
+        return self._once(arrays)
+
+    def _fits_one(self, arrays: Mapping[str, Any]) -> bool:
+        """Return whether the arrays are exactly what one call of the network takes."""
+        for port in self._in:
+            array = arrays.get(port.name)
+            shape = getattr(array, "shape", None)
+            if shape != port.shape or getattr(array, "dtype", None) != port.source:
+                return False
+        return True
+
+    def _each(self, arrays: Mapping[str, Any]) -> dict[str, Any]:
         looped = [t.name for t in self.inputs if t.shape and not isinstance(t.shape[0], int)]
-        count = len(given[looped[0]])
-        if count == 1:
-            return self._once(given)
-        return self._each(given, looped, count)
-
-    def _each(self, given: dict[str, Any], looped: list[str], count: int) -> dict[str, Any]:
-        import numpy as np
-
-        if not count or any(len(given[name]) != count for name in looped):
+        count = len(arrays[looped[0]])
+        if not count or any(len(arrays[name]) != count for name in looped):
             raise InputError(
                 "input-misfit",
                 f"the input does not fit {self._where}",
                 where=self._where,
-                why="; ".join(f"{name!r} has {len(given[name])} samples" for name in looped),
+                why="; ".join(f"{name!r} has {len(arrays[name])} samples" for name in looped),
                 fix="give the same number of samples, at least one, for each input",
             )
         answers = []
         for row in range(count):
-            one = {name: array[row : row + 1] for name, array in given.items() if name in looped}
-            answers.append(self._once({**given, **one}))
-        return {name: np.concatenate([a[name] for a in answers]) for name in answers[0]}
+            one = {name: arrays[name][row : row + 1] for name in looped}
+            answers.append(self._once({**arrays, **one}))
+        join = self._numpy.concatenate
+        return {name: join([answer[name] for answer in answers]) for name in answers[0]}
 
-    def _once(self, given: Mapping[str, Any]) -> dict[str, Any]:
-        with self._net.create_extractor() as extractor:
-            # ncnn keeps a reference to what it was given, so it must live until the answers are out.
-            fed = [self._feed(port, given[port.name]) for port in self._in]
-            for port, mat in zip(self._in, fed, strict=True):
-                if extractor.input(port.blob, mat) != 0:
-                    raise self._failed(f"it does not take the input {port.name!r}")
-            answer = {}
-            for port in self._out:
-                status, mat = extractor.extract(port.blob)
-                if status != 0 or mat.empty():
-                    raise self._failed(f"status {status} at the output {port.name!r}")
-                answer[port.name] = self._answer(port, mat)
+    def _once(self, arrays: Mapping[str, Any]) -> dict[str, Any]:
+        extractor = self._net.create_extractor()
+        for port in self._in:
+            if extractor.input(port.blob, self._feed(port, arrays[port.name])) != 0:
+                raise self._failed(f"it does not take the input {port.name!r}")
+        answer = {}
+        for port in self._out:
+            status, mat = extractor.extract(port.blob)
+            if status != 0:
+                raise self._failed(f"status {status} at the output {port.name!r}")
+            answer[port.name] = self._answer(port, mat)
         return answer
 
     def _feed(self, port: _Port, array: Any) -> Any:
-        import numpy as np
-
+        array = self._numpy.ascontiguousarray(array, dtype=port.dtype)
         if array.size == 0:
             raise self._failed(f"the input {port.name!r} has no values")
-        array = np.ascontiguousarray(array, dtype=port.dtype)
-        if port.batch is None:
-            return self._mat(array if array.ndim else array.reshape(1)).clone()
-        if array.shape[port.batch] == 1:
-            rest = (*array.shape[: port.batch], *array.shape[port.batch + 1 :])
-            return self._mat(array.reshape(rest)).clone()
-        return self._mat(array, batch_index=port.batch)
+        if port.batch is not None and array.shape[port.batch] != 1:
+            return self._mat(array, batch_index=port.batch)
+        if port.mat is not None:
+            array = array.reshape(port.mat)
+        elif port.batch is not None:
+            array = array.squeeze(port.batch)
+        # The copy has the alignment that ncnn's kernels want, and outlives the array.
+        return self._mat(array).clone()
 
     def _answer(self, port: _Port, mat: Any) -> Any:
-        import numpy as np
-
+        numpy = self._numpy
+        if mat.dims == 0 or mat.elempack != 1:
+            raise self._failed(f"{port.name!r} came out empty")
         if port.batch is not None and mat.n > 1:
-            array = mat.numpy(port.dtype[0], batch_index=port.batch)
+            array = mat.numpy(port.dtype.char, batch_index=port.batch)
+        elif port.dtype.kind == "f":
+            array = numpy.array(mat)
         else:
-            array = mat.numpy(port.dtype[0])
-            if port.batch is not None and array.ndim < len(port.shape):
-                array = np.expand_dims(array, port.batch)
-        shape = (
-            tuple(
-                size if want is None else want
-                for size, want in zip(array.shape, port.shape, strict=True)
+            array = numpy.array(mat.numpy(port.dtype.char))
+        if port.mat is None and port.batch is not None and array.ndim < len(port.shape):
+            array = numpy.expand_dims(array, port.batch)
+        # What nobody knew before is what came out; a size that was known must be that.
+        shape = port.shape
+        if port.mat is None and array.ndim == len(shape):
+            shape = tuple(
+                size if want < 0 else want for size, want in zip(array.shape, shape, strict=True)
             )
-            if array.ndim == len(port.shape)
-            else tuple(port.shape)
-        )
         try:
-            # The memory is the extractor's: the next call would write over it.
-            return np.array(array, dtype=port.source, order="C").reshape(shape)
-        except (ValueError, TypeError) as error:
+            return array.reshape(shape).astype(port.source, copy=False)
+        except ValueError as error:
             raise self._failed(f"{port.name!r} came out as {list(array.shape)}") from error
 
     def _failed(self, why: str) -> RefusedError:
@@ -218,6 +228,20 @@ def load_failed(path: Path, why: str) -> RefusedError:
 
 
 def _port(tensor: TensorInfo, extra: Mapping[str, Any]) -> _Port:
+    import numpy as np
+
     stated = extra[tensor.name]
-    shape = tuple(stated["shape"])
-    return _Port(tensor.name, stated["blob"], stated["batch"], stated["dtype"], tensor.dtype, shape)
+    shape = tuple(-1 if size is None else int(size) for size in stated["shape"])
+    batch = stated["batch"]
+    mat = None
+    if -1 not in shape and (batch is None or shape[batch] == 1):
+        mat = tuple(size for axis, size in enumerate(shape) if axis != batch) or (1,)
+    return _Port(
+        tensor.name,
+        stated["blob"],
+        batch,
+        np.dtype(stated["dtype"]),
+        np.dtype(tensor.dtype),
+        shape,
+        mat,
+    )
