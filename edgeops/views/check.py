@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     Entry = Mapping[str, Any]
 
 _GAP = 2
+_WIDEST = 44
 
 
 def view(result: Mapping[str, Any]) -> Iterator[RenderableType | str]:
@@ -36,12 +37,12 @@ def _matrix(
 ) -> Iterator[RenderableType | str]:
     from rich.text import Text
 
-    first = max(len(name) for name in ("model", *models)) + _GAP
+    first = max(len(_short(name)) for name in ("model", *models)) + _GAP
     widths = {engine: max(len(engine), len("no (99)")) + _GAP for engine in engines}
     head = "".join(f"{engine:<{widths[engine]}}" for engine in engines)
     yield f"{'model':<{first}}{head}".rstrip()
     for model, row in groupby(entries, key=itemgetter("model")):
-        line = Text(f"{model:<{first}}")
+        line = Text(f"{_short(model):<{first}}")
         for entry in row:
             words = f"{_verdict(entry):<{widths[entry['engine']]}}"
             line.append(words, style="green" if entry["supported"] else "red")
@@ -74,6 +75,11 @@ def _first(entry: Entry) -> str:
     what = str(first["what"]).removeprefix(f"{engine} ").replace(f" which {engine} ", " which it ")
     what = what.removeprefix(f"{entry['model'].rpartition('/')[2]} is ")
     return f"{what} (and {len(others)} more)" if others else what
+
+
+def _short(name: str) -> str:
+    """Return a path that leaves room for the engines; the reasons name it in full."""
+    return name if len(name) <= _WIDEST else f"{name[:12]}...{name[15 - _WIDEST :]}"
 
 
 def _verdict(entry: Entry) -> str:
