@@ -38,7 +38,7 @@ def _matrix(
     from rich.text import Text
 
     first = max(len(_short(name)) for name in ("model", *models)) + _GAP
-    widths = {engine: max(len(engine), len("no (99)")) + _GAP for engine in engines}
+    widths = {engine: max(len(engine), len("no (999)")) + _GAP for engine in engines}
     head = "".join(f"{engine:<{widths[engine]}}" for engine in engines)
     yield f"{'model':<{first}}{head}".rstrip()
     for model, row in groupby(entries, key=itemgetter("model")):
