@@ -11,6 +11,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
 _SOFTMAX_BY_AXIS = 13  # before, Softmax and its relatives flattened at ``axis``
+_SCAN_WITHOUT_BATCH = 9  # before, Scan went over batches too
 _RESIZE_BY_MODE = 11  # before, Resize had one way of finding pixels, not today's default
 _SCALES_AT = 2  # the input of Resize that holds the scales
 _DROPOUT_MASK = 12  # before, what the mask holds when nothing is dropped was left open
@@ -110,6 +111,8 @@ def _obstacle(model: Any, has: int) -> str:
     for node in _all_nodes(model.graph):
         if node.op_type == "Dropout" and has < _DROPOUT_MASK and set(node.output[1:]) & read:
             return "the mask of a Dropout is read, which later opsets fill differently"
+        if node.op_type == "Scan" and has < _SCAN_WITHOUT_BATCH:
+            return "a Scan goes over a batch, which later opsets do not know"
         nearest = _attribute(node, "mode", "nearest") == "nearest"
         if node.op_type == "Resize" and has < _RESIZE_BY_MODE and nearest:
             factors = scales.get(node.input[1])

@@ -7,8 +7,9 @@ from typing import TYPE_CHECKING, Any
 from edgeops.model.simplify.affine import fold_affine
 from edgeops.model.simplify.branches import inline_branches
 from edgeops.model.simplify.clean import drop_dead, drop_idle
+from edgeops.model.simplify.defaults import write_defaults
 from edgeops.model.simplify.duplicates import merge_constants, merge_nodes
-from edgeops.model.simplify.expands import skip_expands
+from edgeops.model.simplify.expands import fix_expands, skip_expands
 from edgeops.model.simplify.fold import allowance, fold_constants, fold_values
 from edgeops.model.simplify.infer import infer
 from edgeops.model.simplify.joins import add_pairs, join_concats, scale_resizes
@@ -39,6 +40,8 @@ PASSES: tuple[Callable[[Graph], bool], ...] = (
     add_pairs,
     scale_resizes,
     skip_expands,
+    fix_expands,
+    write_defaults,
     write_pads,
     fold_pads,
     fold_affine,
@@ -55,6 +58,7 @@ def simplified(model: Any, tensors: Mapping[str, Any]) -> tuple[Any, tuple[str, 
     """
     graph = opened(model, tensors)
     if graph.opset < _LEAST:
+        write_defaults(graph)
         return finished(graph), (f"not simplified: opset {graph.opset} is too old for it",)
     notes = simplify(graph)
     return finished(graph), notes
@@ -63,6 +67,7 @@ def simplified(model: Any, tensors: Mapping[str, Any]) -> tuple[Any, tuple[str, 
 def finish(model: Any, tensors: Mapping[str, Any]) -> tuple[Any, tuple[str, ...]]:
     """Return the same without making it smaller: shapes inferred, nodes named."""
     graph = opened(model, tensors)
+    write_defaults(graph)
     note = infer(graph)
     return finished(graph), (note,) if note else ()
 

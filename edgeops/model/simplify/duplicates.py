@@ -34,10 +34,12 @@ def _equal(graph: Graph, names: list[str]) -> list[list[str]]:
     """Return the groups of names whose tensors hold the same bytes."""
     groups: dict[tuple[Any, ...], list[str]] = {}
     for name in names:
-        content = _content(graph, name)
-        if content is not None:
-            key = (len(content), content[:_EDGE], content[-_EDGE:])
-            groups.setdefault(key, []).append(name)
+        if name not in graph.edges:
+            content = _content(graph, name)
+            ends = None if content is None else (content[:_EDGE], content[-_EDGE:])
+            graph.edges[name] = ends
+        if graph.edges[name] is not None:
+            groups.setdefault((graph.edges[name],), []).append(name)
     found = []
     for alike in groups.values():
         whole: dict[bytes, list[str]] = {}

@@ -120,7 +120,10 @@ def _candidates(graph: Graph) -> dict[Node, int]:
 
 def _divides_integers(graph: Graph, node: Node) -> bool:
     """Return whether computing the node could stop the process: integers divided by zero."""
-    return node.op in {"Div", "Mod"} and graph.dtype(node.inputs[0]) in _INTEGERS
+    if node.op not in {"Div", "Mod"} or graph.dtype(node.inputs[0]) not in _INTEGERS:
+        return False
+    divisors = graph.array(node.inputs[1])
+    return divisors is None or not divisors.all()
 
 
 def _made_bytes(graph: Graph, node: Node) -> int | None:

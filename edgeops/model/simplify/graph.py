@@ -44,6 +44,10 @@ class Node:
             }
         return self._attributes
 
+    def reread(self) -> None:
+        """Read the attributes anew when they are asked for next."""
+        self._attributes = None
+
     def get(self, name: str, default: Any = None) -> Any:
         """Return an attribute or the default."""
         return self.attributes.get(name, default)
@@ -117,6 +121,7 @@ class Graph:
         self.shapes: dict[str, tuple[Dim, ...]] = {}
         self.values: dict[str, Any] = {}
         self.same: dict[str, Dim] = {}
+        self.edges: dict[str, tuple[bytes, bytes] | None] = {}  # of constants that were compared
         self._arrays: dict[str, Any] = {}
         for proto in model.graph.node:
             self.add(Node(proto))
@@ -216,6 +221,7 @@ class Graph:
 
         self.tensors[name] = numpy_helper.from_array(array, name)
         self._arrays.pop(name, None)
+        self.edges.pop(name, None)
         self.dtypes[name] = self.tensors[name].data_type
         self.shapes[name] = tuple(array.shape)
 

@@ -18,7 +18,8 @@ def write_pads(graph: Graph) -> bool:
     """Replace auto_pad by explicit pads where they are known.
 
     SAME needs the sizes of the input, except on axes that are walked in steps of one; VALID needs
-    nothing. ConvTranspose keeps SAME: engines and versions of ONNX disagree about its halves.
+    nothing. Left alone is what ONNX Runtime and the standard see differently: SAME of ConvTranspose,
+    of pools with dilations, and of windows smaller than their steps where nothing is to be added.
     """
     changed = False
     for node in graph.nodes:
@@ -45,16 +46,21 @@ def _auto_pads(graph: Graph, node: Node, mode: str) -> list[int] | None:
     begins, ends = [], []
     for size, width, step, spread in zip(spatial, kernel, strides, dilations, strict=True):
         reach = (width - 1) * spread + 1
-        if step == 1:
-            total = reach - 1
-        elif isinstance(size, int):
-            total = max(0, (-(-size // step) - 1) * step + reach - size)
-        else:
+        total = _total(size, step, reach)
+        if total is None or (spread > 1 and node.op in _POOLS):
             return None
         small, large = total // 2, total - total // 2
         begins.append(large if mode == "SAME_LOWER" else small)
         ends.append(small if mode == "SAME_LOWER" else large)
     return begins + ends
+
+
+def _total(size: Dim, step: int, reach: int) -> int | None:
+    """Return how much SAME adds on an axis, or None."""
+    if step == 1:
+        return reach - 1
+    total = (-(-size // step) - 1) * step + reach - size if isinstance(size, int) else -1
+    return total if total >= 0 else None
 
 
 def kernel_of(graph: Graph, node: Node) -> list[int]:
