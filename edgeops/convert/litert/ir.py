@@ -112,6 +112,20 @@ class Graph:
                     found.setdefault(id(tensor), []).append(op)
         return found
 
+    def unite(self, out: Tensor, source: Tensor) -> bool:
+        """Let ``source`` stand for its copy ``out`` everywhere; return whether it may.
+
+        An output of the model needs a tensor of its own, which an operator makes.
+        """
+        if any(tensor is out for tensor in self.outputs):
+            ends = (*self.inputs, *self.outputs)
+            if source.is_constant or any(tensor is source for tensor in ends):
+                return False
+            self.outputs = [source if tensor is out else tensor for tensor in self.outputs]
+            source.name = out.name
+        self.replace(out, source)
+        return True
+
     def replace(self, old: Tensor, new: Tensor, ops: Iterable[Op] | None = None) -> None:
         """Let ``ops`` (all, when not given) read ``new`` where they read ``old``."""
         for op in self.ops if ops is None else ops:

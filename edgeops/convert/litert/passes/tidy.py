@@ -72,19 +72,19 @@ def _settle_transposes(graph: Graph) -> None:
 
 def _merge_reshapes(graph: Graph) -> None:
     """Let a reshape read what the reshape before it read, and drop those that change nothing."""
-    outputs = {id(tensor) for tensor in graph.outputs}
     made: dict[int, Op] = {}
-    replaced: dict[int, Tensor] = {}
+    kept: list[Op] = []
     for op in graph.ops:
-        op.inputs = [t if t is None else replaced.get(id(t), t) for t in op.inputs]
+        source = op.inputs[0] if op.inputs else None
+        if op.code == "RESHAPE" and source is not None:
+            before = made.get(id(source))
+            if before is not None and before.code == "RESHAPE" and before.inputs[0] is not None:
+                op.inputs[0] = source = before.inputs[0]
+            out = op.outputs[0]
+            same = source.dims == out.dims and source.dtype == out.dtype
+            if same and not source.is_constant and graph.unite(out, source):
+                continue
         for tensor in op.outputs:
             made[id(tensor)] = op
-        source = op.inputs[0] if op.inputs else None
-        if op.code != "RESHAPE" or source is None:
-            continue
-        before = made.get(id(source))
-        if before is not None and before.code == "RESHAPE" and before.inputs[0] is not None:
-            op.inputs[0] = source = before.inputs[0]
-        same_dims = source.dims == op.outputs[0].dims and source.dtype == op.outputs[0].dtype
-        if same_dims and id(op.outputs[0]) not in outputs and not source.is_constant:
-            replaced[id(op.outputs[0])] = source
+        kept.append(op)
+    graph.ops = kept

@@ -117,8 +117,7 @@ class _Sweep:
         """Append the transpose of ``source`` into ``out``, or let ``out`` be ``source``."""
         import numpy as np
 
-        if order == tuple(range(len(order))) and out not in self.graph.outputs:
-            self.graph.replace(out, source)
+        if order == tuple(range(len(order))) and self.graph.unite(out, source):
             self.uses[id(source)] = self.uses.get(id(source), 0) + self.uses.get(id(out), 0)
             if id(source) in self.made:
                 self.made[id(out)] = self.made[id(source)]
