@@ -160,9 +160,8 @@ def _integers(
     for tensor in tensors:
         about = np.iinfo(tensor.dtype)
         low = int(about.min) if about.bits == 8 else 0  # noqa: PLR2004 - bytes are content, not indices
-        values = random.integers(
-            low, min(end, int(about.max)), _shape(tensor, samples.count, size), endpoint=False
-        )
+        high = min(end, int(about.max) + 1)
+        values = random.integers(low, high, _shape(tensor, samples.count, size))
         array = np.array(samples.arrays[tensor.name])
         array[1::2] = values[1::2]
         made[tensor.name] = array

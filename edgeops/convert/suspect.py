@@ -32,7 +32,11 @@ def with_suspect(
     there hides nothing; other refusals come back as they are.
     """
     differs = error.result.get("differs")
-    if error.code not in _CODES or differs is None or request["kind"] != "onnx":
+    if error.code not in _CODES or differs is None:
+        return error
+    if request["kind"] != "onnx":
+        error.fix = "give real samples with --data, or convert it for another engine; "
+        error.fix += "nothing was written"
         return error
     events.step("finding the node that differs")
     until = time.monotonic() + seconds

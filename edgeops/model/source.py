@@ -147,10 +147,17 @@ def _named(model: TfliteModel, indexes: tuple[int, ...]) -> tuple[TensorInfo, ..
 
 
 def _tflite_precision(model: TfliteModel) -> str:
-    """Return int8 when activations are quantized, fp16 when weights are halves."""
+    """Return int8 when anything is computed in integers, fp16 when weights are halves.
+
+    A layer with integer weights and float inputs is computed in integers too: its kernel quantizes
+    the inputs each time ("hybrid").
+    """
     for graph in model.subgraphs:
-        for tensor in graph.tensors:
-            if not tensor.constant and tensor.scales and tensor.dtype in ("int8", "uint8", "int16"):
+        for operator in graph.operators:
+            if operator.name in ("DEQUANTIZE", "GATHER", "EMBEDDING_LOOKUP"):
+                continue  # these only read the integers
+            read = [graph.tensors[index] for index in operator.inputs if index >= 0]
+            if any(t.scales and t.dtype in ("int8", "uint8", "int16", "int4") for t in read):
                 return "int8"
     kinds = {t.dtype for graph in model.subgraphs for t in graph.tensors if t.constant}
     return "fp16" if "float16" in kinds else "fp32"

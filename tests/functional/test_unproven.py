@@ -81,8 +81,8 @@ def test_accepted_unproven_variant_is_not_measured_and_its_gates_stay_open(place
 
 
 def test_accepted_unproven_variant_is_packed_with_the_reason_in_its_card(place, capsys):
-    code, document = answer(place, capsys, *PACK, "--accept", "ran on the bench, 2 boards")
-    assert code == 0
+    argv = (*PACK, "--accept", "ran on the bench, 2 boards")
+    assert answer(place, capsys, *argv)[0] == 0
     assert main(["-C", str(place), "unpack", "t.edgeops", "-o", "out"]) == 0
     card = (place / "out" / "card.md").read_text()
     assert WHY in card
