@@ -19,6 +19,7 @@ import runpy
 import signal
 import sys
 import traceback
+from typing import Any
 
 API = 1
 PUBLIC = ("check", "convert", "load", "run")
@@ -35,14 +36,14 @@ def main() -> None:
     os.dup2(nothing, 0)
     os.dup2(2, 1)
     sys.argv = [worker]
-    functions: dict = {}
+    functions: dict[str, Any] = {}
     for line in requests:
         answers.write(_answer(line, worker, functions) + b"\n")
         answers.flush()
 
 
-def _answer(line: bytes, worker: str, functions: dict) -> bytes:
-    request: dict = {}
+def _answer(line: bytes, worker: str, functions: dict[str, Any]) -> bytes:
+    request: dict[str, Any] = {}
     try:
         request = json.loads(line)
         if request["api"] != API:
@@ -52,14 +53,14 @@ def _answer(line: bytes, worker: str, functions: dict) -> bytes:
         return _line(request, {"ok": _function(request["do"], functions)(**request["with"])})
     except (Exception, SystemExit) as error:  # noqa: BLE001 - whatever a library raises is its answer
         last = traceback.extract_tb(error.__traceback__)[-1]
-        where = f"{os.path.basename(last.filename)}:{last.lineno}"
+        where = f"{last.filename.rpartition(os.sep)[2]}:{last.lineno}"
         text = str(error).strip() or f"raised in {where}"
         if isinstance(error, SystemExit):
             text = f"it ended itself with status {error.code} in {where}"
         return _line(request, {"error": {"kind": type(error).__name__, "why": text}})
 
 
-def _function(do: str, functions: dict):  # noqa: ANN202 - a function of any kind
+def _function(do: str, functions: dict[str, Any]) -> Any:
     if do == "hello":
         return _hello
     if do not in PUBLIC or not callable(functions.get(do)):
@@ -67,14 +68,14 @@ def _function(do: str, functions: dict):  # noqa: ANN202 - a function of any kin
     return functions[do]
 
 
-def _hello(imports: list) -> dict:
+def _hello(imports: list[str]) -> dict[str, Any]:
     """Import what the worker is going to need; an environment that cannot is none."""
     for name in imports:
         importlib.import_module(name)
     return {"python": ".".join(map(str, sys.version_info[:3])), "imported": imports}
 
 
-def _line(request: dict, answer: dict) -> bytes:
+def _line(request: dict[str, Any], answer: dict[str, Any]) -> bytes:
     return json.dumps({"api": API, "id": request.get("id"), **answer}).encode()
 
 

@@ -20,7 +20,7 @@ import weakref
 from concurrent.futures import ThreadPoolExecutor
 from functools import cache
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Self
 
 from edgeops.core.environment import require
 from edgeops.errors import EdgeopsError, MissingError, RefusedError
@@ -39,11 +39,13 @@ _SHOWN_CHARACTERS = 600
 _SHOWN_REASON = 300
 _COLOURS = re.compile(r"\x1b\[[0-9;]*[A-Za-z]")
 # Lines of a log that tell nothing of why: glog's, TensorFlow's, X2Paddle's, pieces of frames.
-_CHATTER = re.compile(r"[IW]\d{4} \d\d:|WARNING: All log|.*\[ +INFO\]|Failed to load _ML|[=*-]+$")
+_CHATTER = re.compile(
+    r"[IW]\d{4} \d\d:|WARNING: All log|.*\[ +INFO\]|Failed to load _ML|Running MIL |Converting PyTorch |Converting node |[=*-]+$"
+)
 _NOT_INHERITED = ("PYTHONPATH", "PYTHONHOME", "VIRTUAL_ENV", "PYTHONSTARTUP", "__PYVENV_LAUNCHER__")
 
 
-class Refusal(Exception):  # noqa: N818 - it is what the worker answered, no failure of the protocol
+class Refusal(Exception):
     """The worker answered that it cannot: ``why`` in the words of the library it runs.
 
     ``words`` are the last lines that it printed. Whoever asked turns it into an error of its own.
@@ -102,7 +104,7 @@ class Worker:
         self._said = b""
         self._loud = loud
 
-    def __enter__(self) -> Worker:
+    def __enter__(self) -> Self:
         return self
 
     def __exit__(self, *_: object) -> None:

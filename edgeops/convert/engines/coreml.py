@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from edgeops.errors import Finding
 
 FOLDER = "model.mlpackage"
+FILE = f"{FOLDER}/Manifest.json"
 
 
 class CoreMlConverter:
@@ -60,7 +61,7 @@ class CoreMlConverter:
             engine=self.name,
             engine_version=self.environment.versions["coremltools"],
             precision=options.precision,
-            model_file=FOLDER,
+            model_file=FILE,
             inputs=source.inputs,
             outputs=source.outputs,
             source="",

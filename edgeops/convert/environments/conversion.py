@@ -75,10 +75,10 @@ def listed(name: str, model: Any) -> list[Finding]:
 def not_from_onnx(name: str, tools: str) -> Finding:
     """Return the finding for an ONNX model where only torch.export programs are read."""
     return Finding(
-        "onnx-not-read",
+        "source-unsupported",
         f"{tools} reads no ONNX",
         where=name,
-        why=f"its own tools convert torch.export programs (.pt2) only",
+        why="its own tools convert torch.export programs (.pt2) only",
         fix="export the PyTorch module: "
         "torch.export.save(torch.export.export(module, (example,)), 'model.pt2')",
         details={"node": "", "op": "", "alternatives": []},

@@ -45,8 +45,6 @@ class PaddleEngine:
             threads,
             about.inputs,
             about.outputs,
-            **{
-                "inputs_there": [names["inputs"][each.name] for each in about.inputs],
-                "outputs_there": [names["outputs"][each.name] for each in about.outputs],
-            },
+            inputs_there=[names["inputs"][each.name] for each in about.inputs],
+            outputs_there=[names["outputs"][each.name] for each in about.outputs],
         )

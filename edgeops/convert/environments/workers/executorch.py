@@ -1,38 +1,31 @@
 """The worker of ``executorch``: a torch.export program to a .pte file, and both of them run."""
 
+# mypy: disable-error-code="import-not-found, import-untyped, no-any-return"
+# What it imports is in its own environment, and ships no types.
+
+from __future__ import annotations
+
 import os
+from pathlib import Path
+from typing import Any
 
 os.environ.setdefault("CUDA_VISIBLE_DEVICES", "")
 
-LOADED = {}
+LOADED: dict[str, Any] = {}
 
 
-def check(model):
-    """Return the operators of a program as the edge dialect has them that no kernel is there for."""
-    from executorch.exir import to_edge
-    from executorch.extension.pybindings import portable_lib
-
-    kernels = set(portable_lib._get_operator_names())
-    graph = to_edge(program(model)).exported_program().graph
-    names = {str(node.target): node.name for node in graph.nodes if node.op == "call_function"}
-    used = {edge_name(name): node for name, node in names.items() if name.startswith("aten")}
-    return {"unsupported": {name: node for name, node in used.items() if name not in kernels}}
-
-
-def convert(model, out, precision):
+def convert(model: str, out: str, precision: str) -> dict[str, Any]:  # noqa: ARG001 - there is one
     """Write ``out``, lowered for XNNPACK where it has the operators, else for portable kernels."""
     from executorch.backends.xnnpack.partition.xnnpack_partitioner import XnnpackPartitioner
     from executorch.exir import to_edge_transform_and_lower
 
-    source = program(model)
-    edge = to_edge_transform_and_lower(source, partitioner=[XnnpackPartitioner()])
+    edge = to_edge_transform_and_lower(program(model), partitioner=[XnnpackPartitioner()])
     made = edge.to_executorch()
-    with open(out, "wb") as file:
-        file.write(made.buffer)
+    Path(out).write_bytes(made.buffer)
     return {}
 
 
-def load(model, threads, kind="pte"):
+def load(model: str, threads: int, kind: str = "pte") -> dict[str, Any]:
     """Load a .pte file, or a .pt2 file to be run eagerly: the reference of the proof."""
     import torch
 
@@ -43,7 +36,7 @@ def load(model, threads, kind="pte"):
     from executorch.extension.pybindings import portable_lib
     from executorch.runtime import Runtime
 
-    portable_lib._unsafe_reset_threadpool(threads)
+    portable_lib._unsafe_reset_threadpool(threads)  # noqa: SLF001 - there is no public way
     # The method uses memory that program and runtime own.
     LOADED["runtime"] = Runtime.get()
     LOADED["program"] = LOADED["runtime"].load_program(model)
@@ -52,7 +45,7 @@ def load(model, threads, kind="pte"):
     return {}
 
 
-def run(given, answer):
+def run(given: str, answer: str) -> dict[str, Any]:
     """Run the loaded model on the arrays of one .npz file and write the answer to another."""
     import numpy as np
     import torch
@@ -71,23 +64,17 @@ def run(given, answer):
     return {}
 
 
-def program(model):
+def program(model: str) -> Any:
     """Load an exported program."""
     import torch
 
     return torch.export.load(model)
 
 
-def flat(found):
+def flat(found: Any) -> list[Any]:
     """Return the tensors of an answer in order, whatever they are nested in."""
     import torch
     from torch.utils import _pytree
 
     leaves, _ = _pytree.tree_flatten(found)
     return [leaf if isinstance(leaf, torch.Tensor) else torch.tensor(leaf) for leaf in leaves]
-
-
-def edge_name(target):
-    """Return ``aten::add.out`` for the edge dialect's ``aten.add.Tensor``: kernels are out variants."""
-    name, _, overload = target.removeprefix("aten.").rpartition(".")
-    return f"aten::{name}.{'out' if overload == 'default' else overload + '_out'}"

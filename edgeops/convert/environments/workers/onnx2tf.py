@@ -5,9 +5,18 @@ moved cannot be told from shapes alone when two sizes are equal, so it is found 
 models on the same numbers.
 """
 
+# mypy: disable-error-code="import-not-found, import-untyped, no-any-return"
+# What it imports is in its own environment, and ships no types.
+
+from __future__ import annotations
+
 import itertools
 import os
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping, Sequence
 
 os.environ["TF_CPP_MIN_LOG_LEVEL"] = "2"
 os.environ["CUDA_VISIBLE_DEVICES"] = ""
@@ -18,10 +27,12 @@ os.environ["TF_USE_LEGACY_KERAS"] = "1"
 SAMPLE = "calibration_image_sample_data_20x128x128x3_float32.npy"
 OPEN_BATCH, OPEN_SIZE = 2, 64
 SEED = 7
-SAMPLES_WITHIN = 1e-2
+CLOSE = 1e-2
+LEAST_WITH_CHANNELS = 3  # batch, channels and something else
+MOST_TRIED = 5  # axes: 120 orders
 
 
-def check():
+def check() -> dict[str, Any]:
     """Return the ONNX operators that onnx2tf has a translation for."""
     import onnx2tf
 
@@ -29,7 +40,7 @@ def check():
     return {"operators": sorted(path.stem for path in files)}
 
 
-def convert(model, out, precision):
+def convert(model: str, out: str, precision: str) -> dict[str, Any]:
     """Write ``out`` and return how its inputs and outputs belong to those of ``model``.
 
     ``{"inputs": {name: {"tensor", "permutation"}}, "outputs": {...}, "custom": [names]}``, where
@@ -63,7 +74,7 @@ def convert(model, out, precision):
     return {"custom": custom, "inputs": {}, "outputs": {}}
 
 
-def custom_operators(data):
+def custom_operators(data: bytes) -> list[str]:
     """Return the operators of a .tflite file that LiteRT itself does not have (Flex and others)."""
     from tensorflow.lite.python import schema_py_generated as schema
 
@@ -71,7 +82,7 @@ def custom_operators(data):
     return sorted({code.customCode.decode() for code in codes if code.customCode})
 
 
-def correspondence(model, data):
+def correspondence(model: str, data: bytes) -> dict[str, Any]:
     """Return which tensor of the .tflite file each input and output is, and its order of axes."""
     import onnx
 
@@ -96,7 +107,7 @@ def correspondence(model, data):
         outputs, error = matched(expected, found)
         if best is None or error < best[0]:
             best = (error, permutations, outputs)
-        if error < SAMPLES_WITHIN:
+        if error < CLOSE:
             break
     if best is None:
         raise RuntimeError("the file's inputs have other shapes than the model's")
@@ -107,7 +118,7 @@ def correspondence(model, data):
     }
 
 
-def paired(names, theirs):
+def paired(names: Iterable[str], theirs: Iterable[str]) -> dict[str, str]:
     """Return the name in the file for each name of the model: the same, cleaned, or by order."""
     left = [name for name in theirs if name not in names]
     result = {}
@@ -116,7 +127,9 @@ def paired(names, theirs):
     return result
 
 
-def candidates(source, target, *, channels_last=False):
+def candidates(
+    source: Sequence[int], target: Sequence[int], *, channels_last: bool = False
+) -> list[tuple[int, ...]]:
     """Return the orders of axes that turn a shape into the other, the likeliest first.
 
     Open axes of the target (-1) fit any size.
@@ -125,18 +138,20 @@ def candidates(source, target, *, channels_last=False):
     if rank != len(target):
         return []
     kept = tuple(range(rank))
-    last = (0, *range(2, rank), 1) if rank > 2 else kept
-    back = (0, rank - 1, *range(1, rank - 1)) if rank > 2 else kept
+    last, back = kept, kept
+    if rank >= LEAST_WITH_CHANNELS:
+        last, back = (0, *range(2, rank), 1), (0, rank - 1, *range(1, rank - 1))
     first = [last, kept] if channels_last else [kept, back]
-    orders = dict.fromkeys([*first, *(itertools.permutations(kept) if rank <= 5 else ())])
+    orders = dict.fromkeys([*first, *(itertools.permutations(kept) if rank <= MOST_TRIED else ())])
     return [order for order in orders if fits([source[axis] for axis in order], target)]
 
 
-def fits(shape, target):
-    return all(want in (size, -1) for size, want in zip(shape, target))
+def fits(shape: Sequence[int], target: Sequence[int]) -> bool:
+    """Return whether a tensor of a shape may stand where ``target`` is wanted."""
+    return all(want in (size, -1) for size, want in zip(shape, target, strict=True))
 
 
-def matched(expected, found):
+def matched(expected: Mapping[str, Any], found: Mapping[str, Any]) -> tuple[dict[str, Any], float]:
     """Return which found tensor each expected one is, in what order of axes, and the worst error.
 
     A tensor that kept its name is taken for the one of that name; of the others, the nearest is.
@@ -161,7 +176,7 @@ def matched(expected, found):
     return outputs, worst
 
 
-def difference(mine, other):
+def difference(mine: Any, other: Any) -> float:
     """Return the norm of the difference over the norm of ``other``; large where one is no number."""
     import numpy as np
 
@@ -170,12 +185,13 @@ def difference(mine, other):
     return float(np.nan_to_num(error / size, nan=1e9, posinf=1e9))
 
 
-def about(tensor, order):
+def about(tensor: str, order: Sequence[int]) -> dict[str, Any]:
+    """Return a tensor and its order of axes, where that is not the same."""
     moved = list(order) != sorted(order)
     return {"tensor": tensor, "permutation": list(order)} if moved else {"tensor": tensor}
 
 
-def fixed_shape(value):
+def fixed_shape(value: Any) -> list[int]:
     """Return a shape with sizes for open axes: a batch of two, enough for pictures and sequences."""
     return [
         size.dim_value if size.dim_value > 0 else (OPEN_BATCH if axis == 0 else OPEN_SIZE)
@@ -183,7 +199,7 @@ def fixed_shape(value):
     ]
 
 
-def numbers(value):
+def numbers(value: Any) -> Any:
     """Return seeded numbers of an input's shape and type; integers small, for they may be indices."""
     import numpy as np
     import onnx
@@ -196,7 +212,7 @@ def numbers(value):
     return random.integers(0, 2, shape).astype(dtype)
 
 
-def reference(model, feed):
+def reference(model: str, feed: Mapping[str, Any]) -> dict[str, Any]:
     """Return what ONNX Runtime answers, by output name."""
     import onnxruntime
 
@@ -208,7 +224,7 @@ def reference(model, feed):
 class Lite:
     """A .tflite file; its tensors go by the names of its signature, or their own without one."""
 
-    def __init__(self, data):
+    def __init__(self, data: bytes) -> None:
         import tensorflow as tf
 
         self._interpreter = tf.lite.Interpreter(
@@ -228,7 +244,8 @@ class Lite:
             for name, each in self._ins.items()
         }
 
-    def run(self, feed):
+    def run(self, feed: Mapping[str, Any]) -> dict[str, Any]:
+        """Return the outputs by name."""
         for name, array in feed.items():
             self._interpreter.resize_tensor_input(self._ins[name]["index"], array.shape)
         self._interpreter.allocate_tensors()

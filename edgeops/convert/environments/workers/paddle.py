@@ -1,16 +1,22 @@
 """The worker of ``paddle``: an ONNX file to a Paddle Inference model by X2Paddle, and running it."""
 
+# mypy: disable-error-code="import-not-found, import-untyped, no-any-return"
+# What it imports is in its own environment, and ships no types.
+
+from __future__ import annotations
+
 import os
 from pathlib import Path
+from typing import Any
 
 os.environ["CUDA_VISIBLE_DEVICES"] = ""
-os.environ["GLOG_minloglevel"] = "2"
+os.environ["GLOG_minloglevel"] = "2"  # noqa: SIM112 - glog spells it so
 
-LOADED = {}
+LOADED: dict[str, Any] = {}
 FILES = ("model.json", "model.pdiparams")
 
 
-def check():
+def check() -> dict[str, Any]:
     """Return the ONNX operators that X2Paddle has a translation for."""
     from types import SimpleNamespace
 
@@ -21,7 +27,7 @@ def check():
     return {"operators": sorted(methods | {*newest.directly_map_ops, *newest.elementwise_ops})}
 
 
-def convert(model, out, precision):
+def convert(model: str, out: str, precision: str) -> dict[str, Any]:  # noqa: ARG001 - there is one
     """Write the files into the folder ``out``; return how Paddle calls inputs and outputs."""
     import paddle
     from x2paddle.convert import onnx2paddle
@@ -42,14 +48,16 @@ def convert(model, out, precision):
     }
 
 
-def load(model, threads, inputs_there, outputs_there):
+def load(
+    model: str, threads: int, inputs_there: list[str], outputs_there: list[str]
+) -> dict[str, Any]:
     """Load a model; the names are Paddle's names in the order of the source's."""
     LOADED["predictor"] = opened(model, threads)
     LOADED["inputs"], LOADED["outputs"] = inputs_there, outputs_there
     return {}
 
 
-def run(given, answer):
+def run(given: str, answer: str) -> dict[str, Any]:
     """Run the loaded model on the arrays of one .npz file and write the answer to another."""
     import numpy as np
 
@@ -66,7 +74,7 @@ def run(given, answer):
     return {}
 
 
-def opened(model, threads):
+def opened(model: str, threads: int) -> Any:
     """Return a predictor on the CPU."""
     from paddle import inference
 
@@ -80,7 +88,7 @@ def opened(model, threads):
     return inference.create_predictor(config)
 
 
-def tidied(model):
+def tidied(model: str) -> None:
     """Take out what X2Paddle trips over and nothing needs: dilations of 1 at pooling nodes."""
     import onnx
 
