@@ -164,3 +164,15 @@ def test_engine_loads_a_variant_by_its_own_names(tmp_path):
     session = LiteRtEngine().load(tmp_path, threads=2)
     assert (session.inputs, session.outputs) == (inputs, outputs)
     np.testing.assert_array_equal(session.run({"x": X})["y"], [[0, 2, 0]])
+
+
+def test_session_loads_a_file_whose_open_sizes_are_too_small_as_they_stand():
+    w = np.ones((1, 1, 40, 40), "float32")
+    x = np.ones((1, 1, 41, 40), "float32")
+    model = one_node("Conv", {"x": x, "w": w}, constants=["w"], open_axes={"x": {2: "H", 3: "W"}})
+    session = LiteRtSession(to_tflite(model))
+    np.testing.assert_allclose(session.run({"x": x})["y"], np.full((1, 1, 2, 1), 1600.0))
+    with pytest.raises(RefusedError) as caught:
+        session.run({"x": x[:, :, :39]})
+    assert caught.value.code == "engine-run-failed"
+    np.testing.assert_allclose(session.run({"x": x})["y"], np.full((1, 1, 2, 1), 1600.0))

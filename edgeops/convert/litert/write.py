@@ -15,6 +15,7 @@ if TYPE_CHECKING:
 SIGNATURE = "serving_default"
 _IDENTIFIER = b"TFL3"
 _VERSION = 3
+_ROOM = 32
 _ESCAPE = 127  # operators beyond this are in the wide field only (PLACEHOLDER_FOR_GREATER_OP_CODES)
 
 DTYPES = {
@@ -82,7 +83,7 @@ def pack(graph: Graph, description: str = "edgeops") -> bytes:
     model = schema.ModelT()
     model.version = _VERSION
     model.description = description
-    file = _File(schema)
+    file = _File(schema, _placeholders(graph))
     subgraph = schema.SubGraphT()
     tensors = graph.tensors()
     index = {id(tensor): position for position, tensor in enumerate(tensors)}
@@ -103,8 +104,9 @@ def pack(graph: Graph, description: str = "edgeops") -> bytes:
 class _File:
     """The parts of a file that operators and tensors share: buffers and operator codes."""
 
-    def __init__(self, schema: Any) -> None:
+    def __init__(self, schema: Any, sizes: Mapping[str, int]) -> None:
         self._schema = schema
+        self._sizes = sizes
         self.buffers = [schema.BufferT()]  # the first is empty, for tensors that are computed
         self.codes: list[Any] = []
         self._known_codes: dict[tuple[str, int], int] = {}
@@ -113,7 +115,7 @@ class _File:
     def tensor(self, tensor: Tensor) -> Any:
         found = self._schema.TensorT()
         found.name = tensor.name
-        found.shape = list(tensor.shape)
+        found.shape = [s if isinstance(s, int) else self._sizes.get(s, 1) for s in tensor.dims]
         found.hasRank = True
         if not tensor.is_static:
             found.shapeSignature = [s if isinstance(s, int) else -1 for s in tensor.dims]
@@ -185,6 +187,17 @@ def options_table(code: str) -> str:
     if code in _TABLES:
         return _TABLES[code]
     return "".join(part.capitalize() for part in code.split("_")) + "Options"
+
+
+def _placeholders(graph: Graph) -> dict[str, int]:
+    """Return the sizes that stand in the file for open axes, by name.
+
+    A reader may plan memory before it resizes the inputs, so kernels must have room in them; a
+    batch is the first axis, and 1.
+    """
+    firsts = {tensor.dims[0] for tensor in graph.inputs if tensor.dims}
+    names = {s for tensor in graph.inputs for s in tensor.dims if isinstance(s, str)}
+    return {name: 1 if name in firsts else _ROOM for name in names}
 
 
 def _signature(schema: Any, graph: Graph, index: Mapping[int, int]) -> Any:

@@ -27,6 +27,7 @@ if TYPE_CHECKING:
 PACKAGES = ("ai_edge_litert", "tflite_runtime")  # the first that is installed serves
 _FAILURES = (ValueError, RuntimeError)  # all that the interpreter's binding raises
 _CUSTOM = re.compile(r"Encountered unresolved custom op: ([^\s.]+)|\((Flex\w+)\) failed to prepare")
+_NO_KERNEL = re.compile(f"{_CUSTOM.pattern}|Didn't find op for builtin opcode")
 _STDERR = 2
 
 
@@ -56,8 +57,8 @@ class LiteRtSession:
         try:
             with _without_notices():
                 self._interpreter = _interpreter(source, threads, reference=reference)
-                self._interpreter.allocate_tensors()
-            self._bind(tuple(inputs), tuple(outputs), sides or {})
+                self._bind(tuple(inputs), tuple(outputs), sides or {})
+                self._allocate()
         except _FAILURES as error:
             where = self._where if isinstance(source, bytes) else str(source)
             raise _load_failed(self._where, where, str(error)) from error
@@ -97,6 +98,20 @@ class LiteRtSession:
         self._interpreter.invoke()
         # get_tensor copies: what callers hold is not overwritten by the next call.
         return {part.name: part.fetch(get_tensor(part.index)) for part in self._fetches}
+
+    def _allocate(self) -> None:
+        """Plan memory for the sizes in the file, or leave that to the first call.
+
+        The sizes that stand in a file for open axes may be too small for its windows.
+        """
+        try:
+            self._interpreter.allocate_tensors()
+        except _FAILURES as error:
+            details = self._interpreter.get_input_details()
+            is_open = any((detail["shape_signature"] < 0).any() for detail in details)
+            if not is_open or _NO_KERNEL.search(str(error)):
+                raise
+            self._shapes = None
 
     def _resize(self, arrays: Mapping[str, Any], shapes: list[tuple[int, ...]]) -> None:
         wrong = misfit(arrays, self.inputs, self._where)
