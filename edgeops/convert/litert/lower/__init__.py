@@ -37,7 +37,6 @@ FAMILIES: tuple[str, ...] = (
     "gather",
     "scatter",
     "resize",
-    "einsum",
     "compare",
     "cast",
     "sequence",

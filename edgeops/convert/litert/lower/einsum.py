@@ -1,1 +1,0 @@
-"""Lowering of ONNX operators: einsum."""
