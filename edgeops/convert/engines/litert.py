@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from edgeops.core.contracts import ConvertOptions
+    from edgeops.core.variant import TensorInfo
 
 FILE = "model.tflite"
 
@@ -24,6 +25,7 @@ class LiteRtConverter:
     name = "litert"
     api = 1
     precisions = ("fp32", "fp16")
+    sources = ("onnx", "tflite")
 
     def available(self) -> Finding | None:
         """Return None when the schema of LiteRT's files can be imported, else how to get it."""
@@ -45,18 +47,54 @@ class LiteRtConverter:
 
     def convert(self, model: Any, out: Path, options: ConvertOptions) -> Variant:
         """Write ``model.tflite`` into ``out``; raises RefusedError naming the node."""
-        from importlib.metadata import version
-
         from edgeops.convert.litert.make import tflite
 
+        inputs, outputs = graph_inputs(model), graph_outputs(model)
         (out / FILE).write_bytes(tflite(model, options.precision))
+        return self._variant(out, options, inputs, outputs)
+
+    def check_file(self, path: Path, kind: str, options: ConvertOptions) -> Sequence[Finding]:  # noqa: ARG002 - "tflite" is the only kind besides ONNX
+        """Return what is asked for that the file is not: it is taken as it is."""
+        from edgeops.model.source import open_source
+
+        if options.precision != "fp16" or open_source(path).precision == "fp16":
+            return []
+        return [
+            Finding(
+                "precision-unsupported",
+                f"{path.name} cannot be turned into fp16",
+                where=str(path),
+                why="a .tflite file is taken as it is, and its weights are no halves",
+                fix="leave out --precision fp16, or convert the ONNX model that it was made from",
+            )
+        ]
+
+    def convert_file(self, path: Path, kind: str, out: Path, options: ConvertOptions) -> Variant:  # noqa: ARG002 - "tflite" is the only kind besides ONNX
+        """Copy a ``.tflite`` file to ``model.tflite`` in ``out``."""
+        import shutil
+
+        from edgeops.model.source import open_source
+
+        source = open_source(path)
+        shutil.copyfile(path, out / FILE)
+        return self._variant(out, options, source.inputs, source.outputs)
+
+    def _variant(
+        self,
+        out: Path,
+        options: ConvertOptions,
+        inputs: tuple[TensorInfo, ...],
+        outputs: tuple[TensorInfo, ...],
+    ) -> Variant:
+        from importlib.metadata import version
+
         return Variant(
             engine=self.name,
             engine_version=version("ai-edge-litert"),
             precision=options.precision,
             model_file=FILE,
-            inputs=graph_inputs(model),
-            outputs=graph_outputs(model),
+            inputs=inputs,
+            outputs=outputs,
             source="",
             files=entries(out),
         )

@@ -5,8 +5,8 @@ from __future__ import annotations
 from typing import Any
 
 
-def tflite(model: Any, precision: str = "fp32") -> bytes:  # noqa: ARG001 - passes decide
-    """Return the .tflite of a prepared ``onnx.ModelProto``.
+def tflite(model: Any, precision: str = "fp32") -> bytes:
+    """Return the .tflite of a prepared ``onnx.ModelProto``; ``precision`` is fp32 or fp16.
 
     Raises RefusedError naming the node that LiteRT cannot take.
     """
@@ -16,4 +16,8 @@ def tflite(model: Any, precision: str = "fp32") -> bytes:  # noqa: ARG001 - pass
 
     graph = lower(model)
     run_passes(graph)
+    if precision == "fp16":
+        from edgeops.convert.litert.passes.half import to_half
+
+        to_half(graph)
     return pack(graph)
