@@ -29,23 +29,43 @@ class Proof:
     notes: tuple[str, ...] = ()
 
 
-def prove(source: Session, converted: Session, samples: Samples | None, *, tolerance: str) -> Proof:
-    """Compare a converted model with its source on ``samples``, on seeded noise when None.
+@dataclass(frozen=True)
+class Expected:
+    """What the source answers: (samples a call, samples in all, outputs) of each run."""
 
-    Both get the same batches: those that the converted model's inputs allow, and where its batch
-    is open several sizes. Raises RefusedError ``parity-failed``, ``parity-nan`` or
-    ``parity-layout``, with ``differs`` (batch and sample) in its result, and what running raises.
+    samples: Samples
+    runs: tuple[tuple[int, int, Mapping[str, Any]], ...]
+
+
+def expect(source: Session, inputs: Sequence[TensorInfo], samples: Samples | None) -> Expected:
+    """Run the source on ``samples``, on seeded noise when None, in the batches of ``inputs``.
+
+    These are the converted model's; where its batch is open, several sizes are run. Raises
+    InputError ``samples-needed`` and what running raises.
     """
     given = samples or sample_files.synthetic(source)
     given = sample_files.affordable(given, source)
+    runs = [
+        (batch, count, run_batched(source, sample_files.pick(given, count), limit=batch))
+        for batch, count in _batches(given, inputs)
+    ]
+    return Expected(given, tuple(runs))
+
+
+def compare(expected: Expected, converted: Session, tolerance: str) -> Proof:
+    """Compare a converted model with what its source answered.
+
+    Raises RefusedError ``parity-failed``, ``parity-nan`` or ``parity-layout``, with ``differs``
+    (batch and sample) in its result, and what running raises.
+    """
+    given = expected.samples
     parts: list[proof.OutputParity] = []
     accuracy = None
-    for batch, count in _batches(given, converted.inputs):
+    for batch, count, answers in expected.runs:
         part = sample_files.pick(given, count)
         try:
-            expected = run_batched(source, part, limit=batch)
             found = run_batched(converted, part, limit=batch)
-            each = proof.each_output(expected, found, tolerance)
+            each = proof.each_output(answers, found, tolerance)
         except RefusedError as error:
             error.result["differs"] = {"batch": batch, "count": count, "sample": 0}
             raise
@@ -57,7 +77,7 @@ def prove(source: Session, converted: Session, samples: Samples | None, *, toler
             refusal.result["differs"] = {"batch": batch, "count": count, "sample": first.sample}
             raise refusal
         if accuracy is None and given.labels is not None:
-            accuracy = _accuracies(expected, found, part.labels)
+            accuracy = _accuracies(answers, found, part.labels)
     parity = proof.summary(parts, given.source, given.count)
     return Proof(parity, accuracy, _notes(given))
 

@@ -9,6 +9,7 @@ from edgeops.runtime.fit import misfit
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
+    from pathlib import Path
 
     from edgeops.core.contracts import Converter, Session
     from edgeops.core.variant import TensorInfo
@@ -115,12 +116,12 @@ class TfliteReference:
 class Unchanged:
     """Watches that a file stays what it was while it is read more than once."""
 
-    def __init__(self, source: Source) -> None:
-        self._source = source
+    def __init__(self, path: Path) -> None:
+        self._path = path
         self._before = self._about()
 
     def _about(self) -> tuple[int, int, int]:
-        about = self._source.path.stat()
+        about = self._path.stat()
         return about.st_ino, about.st_size, about.st_mtime_ns
 
     def check(self) -> None:
@@ -129,8 +130,8 @@ class Unchanged:
             return
         raise InputError(
             "model-changed",
-            f"{self._source.path.name} changed while it was being converted",
-            where=str(self._source.path),
+            f"{self._path.name} changed while it was being converted",
+            where=str(self._path),
             why="something else is writing the file",
             fix="wait until it is written, then convert it again",
         )

@@ -52,7 +52,7 @@ def convert(request: Mapping[str, Any]) -> dict[str, Any]:
         variant = replace(variant, extra={**variant.extra, "unproven": unproven})
         notes.append(f"nothing proves this variant: {unproven}")
     else:
-        proof = proven(job, Path(request["out"]))
+        proof = proven(job, variant, Path(request["out"]))
         variant = replace(variant, parity=proof.parity)
         accuracy = proof.accuracy
         notes += proof.notes
@@ -144,8 +144,8 @@ def opened(request: Mapping[str, Any]) -> Job:
 
     converter = route(request["engine"], request["via"])
     require_engine(request["engine"], converter)
+    unchanged = Unchanged(Path(request["model"]))
     source = open_source(Path(request["model"]))
-    unchanged = Unchanged(source)
     shapes = {name: tuple(sizes) for name, sizes in request["input_shapes"].items()}
     if shapes and source.kind == ONNX:
         source = _with_shapes(source, shapes)
@@ -232,16 +232,20 @@ def finished(made: Any, job: Job, out: Path) -> Variant:
     return variant
 
 
-def proven(job: Job, out: Path) -> Proof:
-    """Load what was made on its own engine and compare it with the source."""
-    from edgeops.convert.prove import prove
+def proven(job: Job, variant: Variant, out: Path) -> Proof:
+    """Load what was made on its own engine and compare it with the source.
+
+    One after the other: two engines at once would hold the weights twice.
+    """
+    from edgeops.convert.prove import compare, expect
     from edgeops.convert.reference import reference
     from edgeops.runtime.session import load_session
 
-    converted = load_session(out)
     source = reference(job.source, job.converter)
     job.check_changed()
-    return prove(source, converted, job.samples, tolerance=job.tolerance)
+    expected = expect(source, variant.inputs, job.samples)
+    del source
+    return compare(expected, load_session(out), job.tolerance)
 
 
 def _garbage(job: Job, why: str) -> RefusedError:

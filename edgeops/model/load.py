@@ -17,6 +17,7 @@ if TYPE_CHECKING:
 
 # A protobuf message cannot be larger, and no edge device wants more.
 LIMIT = 2 * 1024**3
+_LARGE = 1 << 16  # bytes of a tensor that are worth the trouble of not copying it
 
 
 @dataclass(frozen=True)
@@ -59,6 +60,7 @@ def load_model(path: Path, *, limit: int = LIMIT) -> LoadedModel:
     if total > limit:
         raise _too_large(path, total, limit)
     named = digest(sha256_bytes(data))
+    del data  # as large as the model again
     if files:
         named = tree_digest(
             {path.name: named.partition(":")[2]}
@@ -144,6 +146,19 @@ def _read(path: Path, limit: int) -> bytes:
     return data
 
 
+def copy_fields(source: Any, target: Any, *, leave: str) -> None:
+    """Copy all fields of a protobuf message but one."""
+    for field, value in source.ListFields():
+        if field.name == leave:
+            continue
+        if hasattr(value, "MergeFrom") and not hasattr(value, "CopyFrom"):
+            getattr(target, field.name).extend(value)  # repeated
+        elif hasattr(value, "CopyFrom"):
+            getattr(target, field.name).CopyFrom(value)
+        else:
+            setattr(target, field.name, value)
+
+
 def _too_large(path: Path, size: int, limit: int) -> InputError:
     return InputError(
         "model-too-large",
@@ -180,10 +195,30 @@ def _refuse_future(path: Path, proto: Any) -> None:
 
 
 def _check(path: Path, proto: Any) -> None:
+    """Check the model as ONNX's checker does, without the copies it makes of all weights at once.
+
+    Large tensors are checked one by one; the graph around them sees them as inputs.
+    """
     import onnx
 
+    large = [t for t in proto.graph.initializer if len(t.raw_data) > _LARGE]
+    light = proto
+    if large:
+        light = onnx.ModelProto()
+        copy_fields(proto, light, leave="graph")
+        copy_fields(proto.graph, light.graph, leave="initializer")
+        names = {tensor.name for tensor in large}
+        light.graph.initializer.extend(t for t in proto.graph.initializer if t.name not in names)
+        names -= {value.name for value in proto.graph.input}
+        light.graph.input.extend(
+            onnx.helper.make_tensor_value_info(tensor.name, tensor.data_type, tensor.dims)
+            for tensor in large
+            if tensor.name in names
+        )
     try:
-        onnx.checker.check_model(proto)
+        for tensor in large:
+            onnx.checker.check_tensor(tensor)
+        onnx.checker.check_model(light)
     except (onnx.checker.ValidationError, ValueError, RuntimeError) as error:
         lines = [line for line in str(error).strip().splitlines() if line.strip()]
         raise InputError(

@@ -7,7 +7,7 @@ import pytest
 
 from edgeops.convert import proof
 from edgeops.convert import samples as sample_files
-from edgeops.convert.prove import prove
+from edgeops.convert.prove import compare, expect
 from edgeops.core.contracts import Samples
 from edgeops.core.variant import TensorInfo
 from edgeops.errors import InputError, RefusedError
@@ -81,6 +81,10 @@ def test_steps_do_not_wrap_around_at_the_end_of_the_range():
 def test_indices_stay_exact_in_quantized_models():
     expected = np.arange(40, dtype="int64").reshape(4, 10)
     assert not parity(expected, expected + 1, "quantized").passed
+
+
+def prove(source, converted, samples, *, tolerance):
+    return compare(expect(source, converted.inputs, samples), converted, tolerance)
 
 
 class Linear:

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 from edgeops.core.variant import Variant, entries
 from edgeops.errors import Finding, RefusedError
 from edgeops.model.load import graph_inputs, graph_outputs
+from edgeops.model.write import save_onnx
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -51,7 +52,6 @@ class OnnxRuntimeConverter:
 
         Raises RefusedError ``fp16-failed`` or ``ort-format-failed`` with what the engine said.
         """
-        import onnx
         import onnxruntime
 
         if options.precision == "fp16":
@@ -61,7 +61,7 @@ class OnnxRuntimeConverter:
             file = "model.ort"
             _write_ort(model, out / file)
         else:
-            onnx.save_model(model, out / file)
+            save_onnx(model, out / file)
         return Variant(
             engine=self.name,
             engine_version=str(onnxruntime.__version__),
