@@ -14,13 +14,19 @@ Name = Annotated[str, typer.Argument(metavar="NAME", help="The environment; env 
 
 
 @app.command("create")
-def create(name: Name, as_json: JsonFlag = False) -> None:
+def create(
+    name: Name,
+    pip: Annotated[bool, typer.Option("--pip", help="Use venv and pip even where uv is.")] = False,
+    as_json: JsonFlag = False,
+) -> None:
     """Install what a plugin needs into an environment of its own."""
     from edgeops.convert.environments.environment import create_environment
     from edgeops.views.env import view_created
 
     console.present(
-        lambda events: create_environment(name, events=events), view_created, as_json=as_json
+        lambda events: create_environment(name, pip=pip, events=events),
+        view_created,
+        as_json=as_json,
     )
 
 

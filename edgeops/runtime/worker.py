@@ -23,7 +23,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
 
 from edgeops.core.environment import require
-from edgeops.errors import EdgeopsError, MissingError, RefusedError
+from edgeops.errors import MissingError, RefusedError
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -110,7 +110,7 @@ class Worker:
     def __exit__(self, *_: object) -> None:
         self.close()
 
-    def ask(self, do: str, *, timeout_s: float, **arguments: Any) -> Any:
+    def ask(self, do: str, /, *, timeout_s: float, **arguments: Any) -> Any:
         """Return what the worker's function ``do`` returns for the keyword arguments.
 
         Raises Refusal with what the function raised; RefusedError ``worker-died``,
@@ -123,7 +123,7 @@ class Worker:
             try:
                 line = self._exchange(json.dumps(request).encode() + b"\n", do, timeout_s)
                 answer = self._read(line, self._count)
-            except EdgeopsError:
+            except BaseException:  # Ctrl-C too: the answer that is still to come would be the next's
                 self.close()
                 raise
         if "error" in answer:

@@ -49,6 +49,7 @@ _PIP_TO_UV = {
     "PIP_INDEX_URL": "UV_DEFAULT_INDEX",
     "PIP_EXTRA_INDEX_URL": "UV_INDEX",
     "PIP_FIND_LINKS": "UV_FIND_LINKS",
+    "PIP_NO_INDEX": "UV_NO_INDEX",
     "PIP_CERT": "SSL_CERT_FILE",
 }
 
@@ -67,9 +68,10 @@ def list_environments() -> dict[str, Any]:
     return {"place": str(place()), "environments": rows}
 
 
-def create_environment(name: str, *, events: Events) -> dict[str, Any]:
+def create_environment(name: str, *, pip: bool = False, events: Events) -> dict[str, Any]:
     """Make an environment, or find that it is ready; older ones of the name are removed then.
 
+    ``pip`` makes it with venv and pip even where uv is.
     Raises UsageProblem ``environment-unknown``; MissingError ``environment-busy``,
     ``environment-python-missing``, ``environment-disk``, ``environment-failed``. Nothing is left
     of what failed.
@@ -79,7 +81,7 @@ def create_environment(name: str, *, events: Events) -> dict[str, Any]:
         if look(environment, locked=True).state == READY:
             return {**_row(environment), "created": False}
         python = _python(environment)
-        tool = _tool()
+        tool = ("pip", "") if pip else _tool()
         _require_space(environment, events)
         start = time.perf_counter()
         with _unfinished_removed(environment.folder), disk_errors(environment.folder):
