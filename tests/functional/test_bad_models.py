@@ -113,7 +113,6 @@ INPUT = {
     "model-truncated": (_truncated, "model-truncated"),
     "model-text": (_text, "model-malformed"),
     "model-lfs-pointer": (_lfs, "model-lfs-pointer"),
-    "model-tflite": (_tflite, "model-format"),
     "model-pickle": (_pickle, "model-format"),
     "model-zip": (_zip, "model-format"),
     "model-opset-future": (_future_opset, "model-opset-future"),
@@ -150,6 +149,16 @@ def test_bad_model_is_refused_with_its_own_code(case, tmp_path, capsys, golden):
     assert f"[{code}]" in text
     assert not (folder / "v").exists()
     golden(f"errors/{case}.txt", _versionless(text))
+
+
+def test_file_of_another_kind_is_refused_by_the_engine_with_those_that_take_it(
+    tmp_path, capsys, golden
+):
+    _tflite(tmp_path / "model.onnx")
+    assert main(["-C", str(tmp_path), "convert", "model.onnx", "--to", "onnxruntime"]) == 5
+    text = capsys.readouterr().err
+    assert "[source-unsupported]" in text
+    golden("errors/model-tflite.txt", re.sub(r"--to .*", "--to <engines>", text))
 
 
 @pytest.mark.parametrize("verb", [["inspect"], ["check", "--to", "onnxruntime"]])
