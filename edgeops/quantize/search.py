@@ -10,7 +10,7 @@ from dataclasses import dataclass, field, replace
 from itertools import islice
 from typing import TYPE_CHECKING, Any, Protocol
 
-from edgeops.core.digest import sha256_file
+from edgeops.core.digest import sha256_bytes
 from edgeops.core.files import folder_atomic
 from edgeops.core.variant import Parity, Variant, entries, write_variant
 from edgeops.errors import EdgeopsError, Finding, RefusedError, from_findings
@@ -19,7 +19,7 @@ from edgeops.quantize.calibrate import METHODS, Calibrator, Method
 from edgeops.quantize.ladder import Climb, Outcome, Rung, climb, rungs
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Sequence
     from pathlib import Path
 
     from edgeops.core.contracts import Samples
@@ -81,6 +81,9 @@ class Recipe:
 class Workshop:
     """Makes quantized models of one float model (an onnx.ModelProto at opset 17 or more).
 
+    ``variant`` is the float one that a result is held against. ``deliver`` writes a model into an
+    empty folder as the files of an engine that does not run ONNX, and returns that variant.
+
     Raises RefusedError ``already-quantized`` and InputError ``node-unknown`` at once.
     """
 
@@ -89,6 +92,7 @@ class Workshop:
     recipe: Recipe
     calibration: Samples | None
     events: Events
+    deliver: Callable[[Any, Path], Variant] | None = None
     _losses: list[worst.Loss] | None = field(default=None, repr=False)
 
     def __post_init__(self) -> None:
@@ -167,6 +171,14 @@ class Workshop:
         return tuple(loss.node for loss in self._losses[:count])
 
 
+class Unchanged(Workshop):
+    """Hands the float model on as it is, for engines whose converter makes the precision itself."""
+
+    def make(self, rung: Rung) -> tuple[Quantized, tuple[str, ...]]:  # noqa: ARG002 - there is one way
+        """Return the float model."""
+        return schemes.Quantized(self.model, (), ()), ()
+
+
 def search(
     workshop: Workshop, judge: Judge, out: Path, events: Events
 ) -> tuple[Variant, Climb, Quantized]:
@@ -200,6 +212,7 @@ class _Attempt:
         self._folder = folder
         self._events = events
         self._tried: list[tuple[str, Outcome]] = []
+        self._written = workshop.variant
 
     def __call__(self, rung: Rung) -> Outcome:
         number = len(self._tried)
@@ -222,9 +235,9 @@ class _Attempt:
         """Return variant.json of what lies in the folder, without its parity."""
         workshop = self._workshop
         return replace(
-            workshop.variant,
+            self._written,
             precision=workshop.recipe.precision,
-            model_file=MODEL_FILE,
+            source=workshop.variant.source,
             files=entries(self._folder),
             parity=None,
             quantization={
@@ -240,12 +253,12 @@ class _Attempt:
         )
 
     def _judged(self, rung: Rung, quantized: Quantized) -> tuple[Outcome, str]:
-        path = self._folder / MODEL_FILE
-        path.write_bytes(quantized.model.SerializeToString(deterministic=True))
-        name = sha256_file(path)
+        data = quantized.model.SerializeToString(deterministic=True)
+        name = sha256_bytes(data)
         for index, (other, outcome) in enumerate(self._tried):
             if other == name:
                 return replace(outcome, rung=rung, same_as=index), name
+        self._written = self._deliver(quantized.model, data)
         variant = self.variant(quantized, rung)
         write_variant(self._folder, variant)
         judged = self._judge.score(self._folder)
@@ -259,6 +272,14 @@ class _Attempt:
             agreement=judged.agreement,
         )
         return outcome, name
+
+    def _deliver(self, model: Any, data: bytes) -> Variant:
+        if self._workshop.deliver is None:
+            (self._folder / MODEL_FILE).write_bytes(data)
+            return replace(self._workshop.variant, model_file=MODEL_FILE)
+        for path in self._folder.iterdir():
+            path.unlink()
+        return self._workshop.deliver(model, self._folder)
 
 
 def describe(rung: Rung) -> str:

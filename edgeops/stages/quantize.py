@@ -12,11 +12,10 @@ from edgeops.core.files import folder_atomic
 from edgeops.core.project import converted, quantized
 from edgeops.core.stage import Out, StageContext, StageInfo, StagePlan, StageResult, one_target
 from edgeops.errors import EdgeopsError, Finding
+from edgeops.stages.quantize_engine import FloatSource, makes, no_engine
 from edgeops.stages.quantize_variant import (
-    ENGINES,
     QuantizeOptions,
     no_calibration,
-    no_engine,
     quantize_variant,
     scheme_of,
 )
@@ -45,7 +44,12 @@ class Quantize:
         """Return the converted variant and the data sets as deps, the quantized variant as out."""
         target = one_target(target)
         sets = (project.data.calibration, project.data.evaluation)
-        deps = [converted(target.name), *(path for path in sets if path and ":" not in path)]
+        # Engines that do not run ONNX are quantized from the model itself.
+        deps = [
+            converted(target.name),
+            project.model,
+            *(path for path in sets if path and ":" not in path),
+        ]
         return StagePlan(
             deps=tuple(dict.fromkeys(deps)),
             outs=(Out(quantized(target.name)),),
@@ -60,7 +64,7 @@ class Quantize:
         if target.precision == "fp32":
             return []
         findings = []
-        if target.engine not in ENGINES:
+        if not makes(target.engine, target.precision):
             findings.append(no_engine(target.engine, target.precision))
         if scheme_of(options.scheme, target.precision) == "static" and not project.data.calibration:
             findings.append(no_calibration())
@@ -87,8 +91,24 @@ class Quantize:
             metric=metric,
             output=output,
             events=context.events,
+            model=_float_source(context.path(context.project.model), context.project, target),
         )
         return StageResult(figures=_figures(result), notes=tuple(result["notes"]))
+
+
+def _float_source(model: Path, project: Project, target: Target) -> FloatSource:
+    """Return the model and the recipe that convert made the target's float variant by."""
+    from edgeops.convert.make import Recipe
+
+    spec = project.stage_using("convert")
+    given = spec.options if spec else None
+    recipe = Recipe(
+        input_shapes=getattr(given, "input_shapes", None) or {},
+        simplify=getattr(given, "simplify", True),
+        via=(getattr(given, "via", None) or {}).get(target.engine, ""),
+        opset=getattr(given, "opset", Recipe.opset),
+    )
+    return FloatSource(model, recipe)
 
 
 def _pass_through(source: Path, out: Path) -> None:

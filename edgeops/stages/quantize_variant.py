@@ -11,16 +11,16 @@ from edgeops.errors import Finding, InputError, RefusedError
 if TYPE_CHECKING:
     from pathlib import Path
 
+    from edgeops.core.contracts import Samples
     from edgeops.core.events import Events
     from edgeops.core.project import Data
     from edgeops.core.variant import Variant
     from edgeops.quantize.schemes import Scheme
-    from edgeops.quantize.search import Recipe
+    from edgeops.quantize.search import Recipe, Workshop
+    from edgeops.stages.quantize_engine import FloatSource
 
 MAX_DROP = 0.01
 SAMPLES = 512
-# Only ONNX Runtime reads what is made here; other engines bring quantizers of their own.
-ENGINES = ("onnxruntime",)
 _UNJUDGED = "accuracy was not judged: no evaluation data with a metric was given"
 
 
@@ -61,15 +61,18 @@ def quantize_variant(
     metric: str,
     output: str,
     events: Events,
+    model: FloatSource | None = None,
 ) -> dict[str, Any]:
     """Write the quantized form of the float variant in ``source`` into the folder ``out``.
+
+    ``model`` is what the variant was made from, which engines that do not run ONNX need.
 
     Raises InputError ``calibration-missing``, ``calibration-empty``, ``calibration-nan``,
     ``node-unknown`` and what does not fit in the data; RefusedError ``already-quantized``,
     ``nothing-to-quantize``, ``quantizer-failed``, ``format-not-quantizable``, ``accuracy-budget``.
     """
     from edgeops.core.variant import read_variant
-    from edgeops.quantize.search import Workshop, search
+    from edgeops.quantize.search import search
     from edgeops.stages.quantize_judge import FloatJudge
     from edgeops.validate.metrics import resolve
 
@@ -79,7 +82,6 @@ def quantize_variant(
     given, judged = _samples(data, root, before, recipe, metric, options.samples)
     shown = judged or given
     scale = resolve(metric, root) if judged else None
-    workshop = Workshop(_float_model(source, before), before, recipe, given, events)
     judge = FloatJudge(
         source,
         shown,
@@ -89,6 +91,7 @@ def quantize_variant(
         max_drop=options.max_drop,
         events=events,
     )
+    workshop = _workshop(source, before, recipe, given, model, data, root, events)
     after, climb, made = search(workshop, judge, out, events)
     return {
         "variant": str(out),
@@ -153,6 +156,33 @@ def scheme_of(scheme: str, precision: str) -> Scheme:
     return "dynamic" if scheme == "dynamic" else "static"
 
 
+def _workshop(
+    source: Path,
+    before: Variant,
+    recipe: Recipe,
+    given: Samples | None,
+    model: FloatSource | None,
+    data: Data,
+    root: Path,
+    events: Events,
+) -> Workshop:
+    """Return what makes the tries for the engine of the float variant."""
+    import tempfile
+    from pathlib import Path
+
+    from edgeops.quantize.search import Unchanged, Workshop
+    from edgeops.stages.quantize_engine import OWN, delivery, float_model
+
+    if before.engine == OWN or model is None:
+        return Workshop(_float_model(source, before), before, recipe, given, events)
+    with tempfile.TemporaryDirectory(prefix="edgeops-quantize-") as room:
+        proto = float_model(model, Path(room), events)
+    shown = data.calibration or data.evaluation
+    deliver = delivery(before.engine, recipe.precision, model, shown, root, events)
+    kind = Unchanged if recipe.precision == "fp16" else Workshop
+    return kind(proto, before, recipe, given, events, deliver)
+
+
 def _float_model(source: Path, variant: Variant) -> Any:
     from edgeops.model.load import load_model
 
@@ -162,7 +192,8 @@ def _float_model(source: Path, variant: Variant) -> Any:
             f"{variant.model_file} cannot be quantized",
             where=str(source / variant.model_file),
             why="quantizing changes the graph, and this file format is for running only",
-            fix="convert with form: onnx (edgeops convert MODEL --to onnxruntime --form onnx)",
+            fix="give the ONNX file that it was made from: edgeops quantize MODEL.onnx --to "
+            f"{variant.engine}",
         )
     return load_model(source / variant.model_file).proto
 
@@ -177,17 +208,6 @@ def _notes(before: Variant, after: Variant, *, judged: bool) -> list[str]:
             "scales and quantize nodes weigh more than the weights of so small a model"
         )
     return notes
-
-
-def no_engine(engine: str, precision: str) -> Finding:
-    """Return what is wrong with an engine that nothing is quantized for."""
-    return Finding(
-        "engine-no-int8",
-        f"edgeops makes no {precision} variants for {engine}",
-        where=engine,
-        why=f"what quantize writes runs on {', '.join(ENGINES)}",
-        fix="choose --to onnxruntime (engine: onnxruntime), or precision fp32 for this engine",
-    )
 
 
 def no_calibration() -> Finding:

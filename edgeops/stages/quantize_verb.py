@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING, Any
 from edgeops.core.project import Data
 from edgeops.core.variant import refuse_foreign_folder
 from edgeops.errors import RefusedError, UsageProblem
-from edgeops.stages.quantize_variant import ENGINES, QuantizeOptions, no_engine, quantize_variant
+from edgeops.stages.quantize_engine import FloatSource, makes, no_engine
+from edgeops.stages.quantize_variant import QuantizeOptions, quantize_variant
 
 if TYPE_CHECKING:
     from edgeops.core.events import Events
@@ -39,7 +40,7 @@ def quantize_verb(request: Request, *, events: Events) -> dict[str, Any]:
     ``engine-no-int8``, what ``convert_model`` raises for a model file, and what
     ``quantize_variant`` raises. The folder ``out`` is left as it was then.
     """
-    from edgeops.convert.make import convert_model
+    from edgeops.convert.make import Recipe, convert_model
 
     _check_usage(request)
     root, model = request.root, request.root / request.model
@@ -68,6 +69,7 @@ def quantize_verb(request: Request, *, events: Events) -> dict[str, Any]:
             metric=request.metric or "",
             output=request.output,
             events=events,
+            model=None if model.is_dir() else FloatSource(model.absolute(), Recipe()),
         )
 
 
@@ -88,7 +90,7 @@ def _check_usage(request: Request) -> None:
             why="how good the answers are can be measured in several ways",
             fix="add --metric accuracy, or another one of: edgeops plugins",
         )
-    if request.engine not in ENGINES:
+    if not makes(request.engine, request.precision):
         refused = no_engine(request.engine, request.precision)
         raise RefusedError(
             refused.code, refused.what, where=refused.where, why=refused.why, fix=refused.fix

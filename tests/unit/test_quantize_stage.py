@@ -52,7 +52,7 @@ def test_plan_names_deps_outs_and_the_keys_it_reads():
         ),
     )
     assert Quantize().plan(project, GATEWAY, QuantizeOptions()) == StagePlan(
-        deps=("build/gateway/converted", "calibration.npz", "evaluation.npz"),
+        deps=("build/gateway/converted", "model.onnx", "calibration.npz", "evaluation.npz"),
         outs=(Out("build/gateway/quantized"),),
         params=(
             "stages.quantize.max_drop",
@@ -67,7 +67,8 @@ def test_plan_names_deps_outs_and_the_keys_it_reads():
 
 def test_plan_has_no_file_for_a_data_function():
     project = project_of([GATEWAY], data=Data("digits:calibration", None))
-    assert Quantize().plan(project, GATEWAY, QuantizeOptions()).deps == ("build/gateway/converted",)
+    plan = Quantize().plan(project, GATEWAY, QuantizeOptions())
+    assert plan.deps == ("build/gateway/converted", "model.onnx")
 
 
 def test_preflight_finds_missing_calibration_and_an_engine_without_int8(tmp_path):

@@ -25,6 +25,7 @@ class LiteRtConverter:
     name = "litert"
     api = 1
     precisions = ("fp32", "fp16")
+    quantized = True
     sources = ("onnx", "tflite")
 
     def available(self) -> Finding | None:
