@@ -120,8 +120,11 @@ class Unchanged:
         self._path = path
         self._before = self._about()
 
-    def _about(self) -> tuple[int, int, int]:
-        about = self._path.stat()
+    def _about(self) -> tuple[int, int, int] | None:
+        try:
+            about = self._path.stat()
+        except OSError:
+            return None  # what reads the file says what is wrong with it
         return about.st_ino, about.st_size, about.st_mtime_ns
 
     def check(self) -> None:
