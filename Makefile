@@ -14,7 +14,10 @@ BIN := $(VENV)/bin
 PYTHON ?= $(shell for p in python3.11 python3 python3.12 python3.13 python; do \
   "$$p" -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null && { echo "$$p"; break; }; done)
 
-.PHONY: help demo test lint unit slow bench wheel clean
+# The binary in it converts for ncnn; the torch that it asks for is not needed.
+PNNX := pnnx==20261020
+
+.PHONY: help demo test lint unit slow bench engines wheel clean
 
 help: ## list what there is to make
 	@grep -E '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 10
@@ -39,6 +42,10 @@ slow: $(VENV)/.dev ## the tests that take longer than a few seconds each, and th
 bench: $(VENV)/.dev ## print figures; nothing is judged
 	PATH="$(CURDIR)/$(BIN):$$PATH" $(BIN)/pytest -q -s -m bench tests/bench
 
+engines: $(VENV)/.dev ## put all engines to all cases and models, and write the tables of docs/engines.md
+	PATH="$(CURDIR)/$(BIN):$$PATH" $(BIN)/python scripts/engine_tables.py
+	PATH="$(CURDIR)/$(BIN):$$PATH" $(BIN)/python scripts/rank_engines.py --write
+
 wheel: $(VENV)/.dev ## build the wheel and the source archive into dist/
 	$(BIN)/python -m build --no-isolation
 
@@ -58,4 +65,7 @@ $(VENV)/.dev: pyproject.toml scripts/dev_requirements.py $(VENV)/.package
 	@echo "installing the tools for tests into $(VENV)"
 	@$(BIN)/python scripts/dev_requirements.py > $(VENV)/dev.txt
 	@$(BIN)/python -m pip install --quiet --requirement $(VENV)/dev.txt
+	@echo "installing all engines into $(VENV)"
+	@$(BIN)/python -m pip install --quiet --editable '.[all]'
+	@$(BIN)/python -m pip install --quiet --no-deps '$(PNNX)'
 	@touch $@
