@@ -19,8 +19,8 @@ if TYPE_CHECKING:
 def reference(source: Source, converter: Converter) -> Session:
     """Return a session of the source, with the inputs that ``source`` states.
 
-    ONNX runs on ONNX Runtime, .tflite on LiteRT's reference kernels, other kinds on what the
-    converter brings along. Raises RefusedError ``engine-load-failed`` or ``reference-missing``,
+    ONNX runs on ONNX Runtime, other kinds on what the converter brings along, .tflite on LiteRT's
+    reference kernels where it brings nothing. Raises RefusedError ``engine-load-failed`` or ``reference-missing``,
     MissingError ``engine-missing``, InputError ``model-changed``.
     """
     if source.kind == "onnx":
@@ -30,9 +30,9 @@ def reference(source: Source, converter: Converter) -> Session:
         return OnnxRuntimeSession(
             source.path, where=where, inputs=source.inputs, outputs=source.outputs
         )
-    if source.kind == "tflite":
-        return TfliteReference(source)
     make = getattr(converter, "reference", None)
+    if source.kind == "tflite" and make is None:
+        return TfliteReference(source)
     if make is None:
         raise RefusedError(
             "reference-missing",

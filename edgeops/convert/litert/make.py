@@ -8,12 +8,14 @@ from typing import Any
 def tflite(model: Any, precision: str = "fp32") -> bytes:
     """Return the .tflite of a prepared ``onnx.ModelProto``; ``precision`` is fp32 or fp16.
 
-    Raises RefusedError naming the node that LiteRT cannot take.
+    The model is changed where it takes a variance in a way that loses digits. Raises RefusedError naming the node that LiteRT cannot take.
     """
     from edgeops.convert.litert.lowering import lower
     from edgeops.convert.litert.passes import run_passes
     from edgeops.convert.litert.write import pack
+    from edgeops.convert.variance import steady_variance
 
+    steady_variance(model)
     graph = lower(model)
     run_passes(graph)
     if precision == "fp16":
