@@ -84,7 +84,7 @@ def _extremum(b: Builder, code: str, x: Tensor, y: Tensor) -> Tensor:
 @lowers("Mod")
 def mod(b: Builder, node: Node) -> None:
     """Remainder with the sign of the divisor, or with that of the dividend (``fmod``)."""
-    (x, y), dtype = _operands(b, node, ("float32", "int8", "int16", "int32", "int64"))
+    (x, y), dtype = _operands(b, node)
     if not node.attr("fmod", 0):
         out = binary(b, "FLOOR_MOD", x, y)
     else:
