@@ -19,6 +19,9 @@ if TYPE_CHECKING:
 
 OPSET = 17
 IR = 8  # the first that goes with opset 17
+# What a pass may stumble over in a model whose shapes, axes and numbers contradict each other:
+# ONNX's checker lets many such models through, and it is for the engine to refuse them.
+_MISFITS = (ArithmeticError, LookupError, TypeError, ValueError)
 
 
 @dataclass(frozen=True)
@@ -42,18 +45,31 @@ def prepare(
     ``input-unknown``, ``input-rank`` or ``input-fixed`` when a shape that was asked for does not go
     with the model's inputs.
     """
+    shapes = input_shapes or {}
+    _refuse_shapes(proto, shapes)
+    if simplify:
+        try:
+            return _prepared(proto, opset, shapes, simplify=True)
+        except _MISFITS as error:
+            made = _prepared(proto, opset, shapes, simplify=False)
+            note = f"not simplified: its parts do not go together ({line(error)})"
+            return Prepared(made.proto, (*made.notes, note))
+    return _prepared(proto, opset, shapes, simplify=False)
+
+
+def _prepared(
+    proto: Any, opset: int, shapes: Mapping[str, Sequence[int]], *, simplify: bool
+) -> Prepared:
     from edgeops.model.opset import raise_opset
     from edgeops.model.simplify import finish, simplified
     from edgeops.model.simplify.light import lighten
 
-    shapes = input_shapes or {}
-    _refuse_shapes(proto, shapes)
     model, tensors = lighten(proto)
     fix_inputs(model, shapes)
     tidy_inputs(model, tensors)
-    notes = [raise_opset(model, tensors, opset)]
+    note = raise_opset(model, tensors, opset)
     model, more = simplified(model, tensors) if simplify else finish(model, tensors)
-    return Prepared(model, tuple(filter(None, [*notes, *more])))
+    return Prepared(model, tuple(filter(None, [note, *more])))
 
 
 def tidy_inputs(model: Any, given: Mapping[str, Any]) -> None:

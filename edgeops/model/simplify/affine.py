@@ -89,7 +89,7 @@ def _affine(graph: Graph, node: Node, source: str) -> _Affine | None:
     if not isinstance(channels, int) or shape is None:
         return None
     if node.op == "BatchNormalization" and node.inputs[0] == source:
-        return _norm(graph, node)
+        return _norm(graph, node, channels)
     if node.op not in _OPERATORS or source not in node.inputs:
         return None
     at = 1 - node.inputs.index(source)
@@ -114,11 +114,12 @@ def _per_channel(array: Any, channels: int, rank: int) -> Any | None:
     return np.broadcast_to(array.reshape(-1).astype(np.float64), (channels,))
 
 
-def _norm(graph: Graph, node: Node) -> _Affine | None:
+def _norm(graph: Graph, node: Node, channels: int) -> _Affine | None:
     import numpy as np
 
     arrays = [graph.array(name) for name in node.inputs[1:5]]
-    if node.get("training_mode", 0) or any(node.outputs[1:]) or any(a is None for a in arrays):
+    sizes = {None if array is None else array.size for array in arrays}
+    if node.get("training_mode", 0) or any(node.outputs[1:]) or sizes != {channels}:
         return None
     scale, bias, mean, variance = (np.asarray(array, np.float64) for array in arrays)
     spread = variance + node.get("epsilon", 1e-5)
@@ -163,6 +164,8 @@ def _into_matmul(graph: Graph, node: Node, affine: _Affine) -> list[str] | None:
 def _into_norm(graph: Graph, node: Node, affine: _Affine) -> list[str] | None:
     scale, bias = (graph.array(name) for name in node.inputs[1:3])
     if scale is None or bias is None or node.get("training_mode", 0):
+        return None
+    if {scale.size, bias.size} != {len(affine.factor)}:
         return None
     names = [
         _constant(graph, node.inputs[1], scale * affine.factor, scale.dtype),

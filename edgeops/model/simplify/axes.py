@@ -142,7 +142,7 @@ def _same_expand(graph: Graph, node: Node) -> None:
 def _same_concat(graph: Graph, node: Node) -> None:
     shapes = [graph.shape(name) for name in node.inputs]
     known_ones = [shape for shape in shapes if shape is not None]
-    if not known_ones or len(known_ones) != len(shapes):
+    if len(known_ones) != len(shapes) or len({len(shape) for shape in known_ones}) != 1:
         return
     rank = len(known_ones[0])
     axis = node.get("axis", 0) % max(rank, 1)

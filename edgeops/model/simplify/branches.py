@@ -25,13 +25,13 @@ def inline_branches(graph: Graph) -> bool:
             changed = True
     if changed:
         graph.sort()
+        graph.pinned = graph.outputs.union(*(node.captured for node in graph.nodes))
     return changed
 
 
 def _inline(graph: Graph, node: Node, branch: Any) -> None:
     from edgeops.model.simplify.light import constant_of
 
-    pinned = set(graph.pinned)
     graph.remove(node)
     own = [name for inner in branch.node for name in inner.output if name]
     own += [tensor.name for tensor in branch.initializer]
@@ -46,7 +46,6 @@ def _inline(graph: Graph, node: Node, branch: Any) -> None:
         copy = type(inner).FromString(inner.SerializeToString())
         rename(copy, names)
         graph.add(Node(copy))
-    graph.pinned = pinned | graph.pinned
     for out, value in zip(node.outputs, branch.output, strict=True):
         if out:
             graph.new("Identity", [names.get(value.name, value.name)], [out])

@@ -96,7 +96,7 @@ def _rename(value: Any, trusted: set[str]) -> None:
     if not value.type.HasField("tensor_type"):
         return
     for axis, dim in enumerate(value.type.tensor_type.shape.dim):
-        if dim.dim_value <= 0:
-            dim.Clear()
+        if dim.HasField("dim_value") and dim.dim_value <= 0:
+            dim.Clear()  # some exporters write 0 for what is open
         if not dim.HasField("dim_value") and dim.dim_param not in trusted:
             dim.dim_param = f"{value.name}:{axis}"
