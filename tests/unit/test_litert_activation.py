@@ -2,8 +2,11 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+from onnx import helper, numpy_helper
 
-from tests.unit._litert import check_op, one_node, refusal
+from edgeops.convert.litert.lowering import lower
+from edgeops.convert.litert.passes import run_passes
+from tests.unit._litert import check_op, model_of, one_node, refusal
 
 NAN, INF = np.nan, np.inf
 WIDE = np.concatenate([np.linspace(-12, 12, 97), [-100, 100, 0]]).astype("float32").reshape(4, 25)
@@ -150,3 +153,42 @@ def test_activations_of_float16():
     x = np.array([-1, 0.5, 3], "float16")
     for op in ("Relu", "Sigmoid", "Softplus", "HardSwish"):
         check_op(one_node(op, {"x": x}), {"x": x}, rtol=2e-3)
+
+
+def gelu_in_parts(order):
+    half, one = np.array(0.5, "float32"), np.array(1.0, "float32")
+    root = np.array(1.4142135, "float32") if order != 2 else np.array(0.70710678, "float32")
+    ends = {
+        0: [("Mul", ["x", "shifted"], "m"), ("Mul", ["m", "half"], "y")],
+        1: [("Mul", ["half", "x"], "m"), ("Mul", ["m", "shifted"], "y")],
+        2: [("Mul", ["shifted", "half"], "m"), ("Mul", ["x", "m"], "y")],
+    }
+    steps = [
+        ("Mul" if order == 2 else "Div", ["x", "root"], "scaled"),
+        ("Erf", ["scaled"], "error"),
+        ("Add", ["error", "one"], "shifted"),
+        *ends[order],
+    ]
+    nodes = [helper.make_node(op, ins, [out], name=out) for op, ins, out in steps]
+    constants = {"half": half, "one": one, "root": root}
+    return model_of(nodes, {"x": WIDE}, ["y"], constants=constants)
+
+
+@pytest.mark.parametrize("order", [0, 1, 2])
+def test_gelu_in_parts_becomes_one_operator(order):
+    model = gelu_in_parts(order)
+    check_op(model, {"x": WIDE}, atol=2e-6)
+    graph = lower(model)
+    run_passes(graph)
+    assert [op.code for op in graph.ops] == ["GELU"]
+
+
+def test_what_only_looks_like_gelu_is_left():
+    model = gelu_in_parts(0)
+    for tensor in model.graph.initializer:
+        if tensor.name == "root":
+            tensor.CopyFrom(numpy_helper.from_array(np.array(1.5, "float32"), "root"))
+    check_op(model, {"x": WIDE}, atol=2e-6)
+    graph = lower(model)
+    run_passes(graph)
+    assert "GELU" not in [op.code for op in graph.ops]

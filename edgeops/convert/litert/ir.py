@@ -79,12 +79,14 @@ class Graph:
 
     ``grids`` tells, by ONNX node, on which integers its constant inputs lie: a quantized model's
     weights arrive as floats, and become those integers again where the whole operator can.
+    ``errors`` tells which tensors are the error function of which: LiteRT has it in GELU only.
     """
 
     inputs: list[Tensor]
     outputs: list[Tensor]
     ops: list[Op]
     grids: dict[str, list[Quant]] = field(default_factory=dict)
+    errors: dict[Tensor, Tensor] = field(default_factory=dict)
 
     def tensors(self) -> list[Tensor]:
         """Return every tensor once: inputs first, then in the order of use."""

@@ -83,7 +83,9 @@ def erf(b: Builder, x: Tensor) -> Tensor:
     limited = binary(b, "MAXIMUM", scalar(b, -_ERF_LIMIT, x.dtype), limited)
     square = binary(b, "MUL", limited, limited)
     above = binary(b, "MUL", limited, polynomial(b, square, _ERF_P))
-    return binary(b, "DIV", above, polynomial(b, square, _ERF_Q))
+    out = binary(b, "DIV", above, polynomial(b, square, _ERF_Q))
+    b.graph.errors[out] = x
+    return out
 
 
 @_lowered("Tan")

@@ -1,6 +1,6 @@
 """Rewrites of the LiteRT graph that keep its meaning, in the order in which they help each other.
 
-``transposes`` sinks transposes to where they cancel, ``fuse`` joins activations and biases to what
+``gelu`` finds an activation in its parts, ``transposes`` sinks transposes to where they cancel, ``fuse`` joins activations and biases to what
 computes them, ``int8`` lets operators work on integers, ``tidy`` removes what is left without use.
 """
 
@@ -15,10 +15,12 @@ if TYPE_CHECKING:
 def run_passes(graph: Graph) -> None:
     """Rewrite ``graph`` in place."""
     from edgeops.convert.litert.passes.fuse import fuse
+    from edgeops.convert.litert.passes.gelu import fuse_gelu
     from edgeops.convert.litert.passes.int8 import to_int8
     from edgeops.convert.litert.passes.tidy import tidy
     from edgeops.convert.litert.passes.transposes import cancel_transposes
 
+    fuse_gelu(graph)
     tidy(graph)
     cancel_transposes(graph)
     tidy(graph)
