@@ -12,6 +12,8 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from edgeops.convert.engines.mnn_graph import adapt
+from edgeops.convert.variance import steady_variance
 from edgeops.core.variant import Variant, entries
 from edgeops.errors import Finding, RefusedError
 from edgeops.model.load import graph_inputs, graph_outputs
@@ -56,12 +58,14 @@ class MnnConverter:
         return found
 
     def convert(self, model: Any, out: Path, options: ConvertOptions) -> Variant:
-        """Write ``model.mnn`` into ``out``.
+        """Write ``model.mnn`` into ``out``; ``model`` is changed into a form that MNN reads.
 
         Raises RefusedError ``conversion-failed`` with what the converter printed.
         """
         import onnx
 
+        steady_variance(model)
+        adapt(model)
         with tempfile.TemporaryDirectory() as scratch:
             source = Path(scratch) / "model.onnx"
             onnx.save_model(model, source)
@@ -109,6 +113,7 @@ def _mnnconvert(
     made = out / FILE
     command = ["mnnconvert", "-f", _FRAMEWORKS[kind], "--modelFile", str(source)]
     command += ["--MNNModel", str(made), "--bizCode", "edgeops"]
+    command += ["--useGeluApproximation", "0"]  # the default is wrong in the fourth digit
     if options.precision == "fp16":
         command.append("--fp16")
     if recurrent:

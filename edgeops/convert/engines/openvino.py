@@ -8,6 +8,8 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from edgeops.convert.engines.openvino_graph import adapt
+from edgeops.convert.variance import steady_variance
 from edgeops.core.variant import Variant, entries
 from edgeops.errors import Finding, RefusedError
 from edgeops.model.load import graph_inputs, graph_outputs
@@ -21,6 +23,8 @@ if TYPE_CHECKING:
 
 FILE = "model.xml"
 WEIGHTS = "model.bin"
+# Where in its sources it stood, which helps nobody here.
+_NOISE = ("Exception from ", "Check '", "FrontEnd API failed", "Model wasn't fully")
 
 
 class OpenVinoConverter:
@@ -50,12 +54,14 @@ class OpenVinoConverter:
         return support.findings(self.name, model, options)
 
     def convert(self, model: Any, out: Path, options: ConvertOptions) -> Variant:
-        """Write ``model.xml`` and ``model.bin`` into ``out``.
+        """Write ``model.xml`` and ``model.bin``; ``model`` is changed into a form that it reads.
 
         Raises RefusedError ``conversion-failed`` with what OpenVINO said.
         """
         import onnx
 
+        steady_variance(model)
+        adapt(model)
         with tempfile.TemporaryDirectory() as scratch:
             source = Path(scratch) / "model.onnx"
             onnx.save_model(model, source)
@@ -127,9 +133,9 @@ def _require_names(model: Any, inputs: Sequence[TensorInfo], outputs: Sequence[T
 
 
 def _reason(error: Exception) -> str:
-    """Return OpenVINO's own words without the lines that name its source files."""
+    """Return OpenVINO's own words without the lines that only name its source files."""
     lines = [line.strip() for line in str(error).splitlines() if line.strip()]
-    told = [line for line in lines if not line.startswith(("Exception from ", "Check '"))]
+    told = [line for line in lines if not line.startswith(_NOISE) and not line.endswith(":")]
     return " ".join((told or lines)[:3])[:400] or type(error).__name__
 
 

@@ -66,11 +66,11 @@ class MnnSession:
             feed = [self._variable(index, arrays) for index in range(len(self.inputs))]
             shapes = tuple(arrays[tensor.name].shape for tensor in self.inputs)
             if shapes == self._shapes:
-                return self._answers(self._module.forward(feed), "")
+                return self._answers(self._forward(feed), "")
             # MNN plans memory and picks kernels now, and prints what it cannot do.
             self._shapes = None
             with hushed() as said:
-                found = self._module.forward(feed)
+                found = self._forward(feed)
             answers = self._answers(found, said.last())
             self._shapes = shapes
             return answers
@@ -117,8 +117,16 @@ class MnnSession:
                     fix=f"give values within the range of {dtype}",
                 )
             array = cast
-        array = np.ascontiguousarray(array)
-        return self._expr.const(array, list(arrays[name].shape), layout, engine_dtype)
+        # MNN takes no numpy array of int8, and no array without axes.
+        data = array.tobytes() if dtype == "int8" else np.ascontiguousarray(array)
+        return self._expr.const(data, list(array.shape), layout, engine_dtype)
+
+    def _forward(self, feed: list[Any]) -> Sequence[Any]:
+        try:
+            found: Sequence[Any] = self._module.forward(feed)
+        except SystemError:
+            return ()
+        return found
 
     def _answers(self, found: Sequence[Any], said: str) -> dict[str, Any]:
         if len(found) != len(self.outputs):
@@ -133,7 +141,7 @@ class MnnSession:
             )
         answers = {}
         for tensor, variable in zip(self.outputs, found, strict=True):
-            array = variable.read()  # a view of memory that MNN uses again
+            array = _values(variable)
             wanted = "object" if tensor.dtype == "str" else tensor.dtype
             answers[tensor.name] = array.astype(wanted, copy=True)
         return answers
@@ -172,6 +180,15 @@ class MnnEngine:
         return MnnSession(
             variant / about.model_file, about.inputs, about.outputs, threads, about.extra
         )
+
+
+def _values(variable: Any) -> Any:
+    """Return a view of what MNN computed: memory that it uses again, empty when it has none."""
+    import numpy as np
+
+    if 0 in variable.shape:
+        return np.zeros(variable.shape, "float32")
+    return variable.read()
 
 
 def _load_failed(path: Path, why: str) -> RefusedError:

@@ -17,6 +17,8 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from edgeops.core.variant import TensorInfo
+# Where in its sources it stood, which helps nobody here.
+_NOISE = ("Exception from ", "Check '")
 
 
 class OpenVinoSession:
@@ -133,7 +135,7 @@ def _port(ports: Sequence[Any], name: str) -> Any:
 
 
 def _reason(error: Exception) -> str:
-    """Return OpenVINO's own words without the lines that name its source files."""
+    """Return OpenVINO's own words without the lines that only name its source files."""
     lines = [line.strip() for line in str(error).splitlines() if line.strip()]
-    told = [line for line in lines if not line.startswith(("Exception from ", "Check '"))]
+    told = [line for line in lines if not line.startswith(_NOISE) and not line.endswith(":")]
     return " ".join((told or lines)[:3])[:400] or type(error).__name__
