@@ -32,14 +32,10 @@ def view(result: Mapping[str, Any]) -> Iterator[str]:
 
 def view_created(result: Mapping[str, Any]) -> Iterator[str]:
     """Yield where the environment lies and what it took."""
-    if not result["created"]:
-        yield f"{result['name']} is ready: {result['path']}"
-        return
     yield f"{result['name']} is ready: {result['path']}"
-    yield (
-        f"  {result['packages']} packages, {result['bytes'] / _MB:,.0f} MB, "
-        f"made with {result['tool']} in {result['seconds']:.0f} s"
-    )
+    made = f"made with {result['tool']} in {result['seconds']:.0f} s" if result["created"] else ""
+    there = made or "it was there already"
+    yield f"  {result['packages']} packages, {result['bytes'] / _MB:,.0f} MB, {there}"
 
 
 def view_removed(result: Mapping[str, Any]) -> Iterator[str]:

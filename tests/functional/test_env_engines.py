@@ -111,14 +111,18 @@ def test_onnx2tf_takes_channels_last_models_and_several_outputs(corpus, tmp_path
 def test_onnx2tf_on_magika_ends_proven_on_its_files_or_refused(corpus, tmp_path, capsys):
     environment("onnx2tf")
     pytest.importorskip("ai_edge_litert")
+    folder = corpus / "magika_v3_3"
+    with np.load(folder / "eval_204.npz") as files:
+        np.savez(tmp_path / "files.npz", bytes=files["features"][:60].astype("int32"))
     code, result = convert(
         capsys,
-        corpus / "magika_v3_3" / "model.onnx",
+        folder / "model.onnx",
         tmp_path / "v",
         *("--to", "litert", "--via", "onnx2tf", "--input-shape", "bytes=1,2048"),
+        *("--data", str(tmp_path / "files.npz")),
     )
     if code == 0:
-        assert result["parity"]["passed"] is True
+        assert result["parity"]["data"].endswith("files.npz")
         assert result["parity"]["top1"] == 1.0
     else:
         assert (code, result["error"]["code"]) == (5, "parity-failed")
