@@ -50,7 +50,7 @@ def corpus_pair(model: CorpusModel, engine: str, corpus: Path) -> tuple[str, str
         data = model.data(corpus, folder / "data.npz")
         file = str(corpus / model.file)
         status, said = _pair(file, engine, [], data, folder)
-        if status == REFUSED and "dynamic-shape" in said and model.shapes:
+        if status == REFUSED and model.shapes:
             shapes = [f"{n}={','.join(map(str, s))}" for n, s in model.shapes.items()]
             options = [word for shape in shapes for word in ("--input-shape", shape)]
             status, said = _pair(file, engine, options, data, folder)
