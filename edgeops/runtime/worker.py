@@ -123,12 +123,15 @@ class Worker:
             try:
                 line = self._exchange(json.dumps(request).encode() + b"\n", do, timeout_s)
                 answer = self._read(line, self._count)
-            except BaseException:  # Ctrl-C too: the answer that is still to come would be the next's
+            except (
+                BaseException
+            ):  # Ctrl-C too: the answer that is still to come would be the next's
                 self.close()
                 raise
         if "error" in answer:
             told = answer["error"]
-            raise Refusal(str(told.get("kind", "")), str(told.get("why", "")), self._words())
+            words = "" if self._loud else self._words()  # they are on standard error then
+            raise Refusal(str(told.get("kind", "")), str(told.get("why", "")), words)
         return answer["ok"]
 
     def _exchange(self, request: bytes, do: str, timeout_s: float) -> bytes:
@@ -221,7 +224,7 @@ class Worker:
             return False
         self._said = (self._said + data)[-_KEPT:]
         if self._loud:
-            os.write(2, data)
+            os.write(2, telling(data.decode(errors="replace")).encode())
         return bool(data)
 
     def _words(self) -> str:
@@ -230,10 +233,14 @@ class Worker:
 
 def last_words(text: str) -> str:
     """Return the last lines of what a tool printed, without colours, counters and chatter."""
-    # What a carriage return was to overwrite was a counter.
-    said = [line.rstrip().rpartition("\r")[2] for line in _COLOURS.sub("", text).split("\n")]
-    lines = [line for line in said if line.strip() and not _CHATTER.match(line)]
+    lines = [line for line in telling(text).splitlines() if line.strip()]
     return "\n".join(lines[-_SHOWN_LINES:])[-_SHOWN_CHARACTERS:]
+
+
+def telling(text: str) -> str:
+    """Return what a tool printed without colours, chatter, and counters that overwrite each other."""
+    said = [line.rstrip().rpartition("\r")[2] for line in _COLOURS.sub("", text).split("\n")]
+    return "\n".join(line for line in said if not _CHATTER.match(line))
 
 
 def surroundings(scratch: Path, given: Mapping[str, str] | None = None) -> dict[str, str]:

@@ -10,6 +10,7 @@ import json
 import subprocess
 
 import numpy as np
+import onnx
 import pytest
 
 from edgeops.cli import main
@@ -106,6 +107,55 @@ def test_onnx2tf_takes_channels_last_models_and_several_outputs(corpus, tmp_path
     assert code == 0, result
     answer = load_session(tmp_path / "v").run({"input_3": np.zeros((3, 48, 48, 3), "float32")})
     assert [array.shape for array in answer.values()] == [(3, 4), (3, 10), (3, 2)]
+
+
+def one_of(kind, shape, answer):
+    """Return a model of one node."""
+    value = onnx.helper.make_tensor_value_info
+    graph = onnx.helper.make_graph(
+        [onnx.helper.make_node(kind, ["x"], ["y"])],
+        kind,
+        [value("x", onnx.TensorProto.FLOAT, shape)],
+        [value("y", onnx.TensorProto.FLOAT, answer)],
+    )
+    model = onnx.helper.make_model(graph, opset_imports=[onnx.helper.make_opsetid("", 17)])
+    model.ir_version = 8
+    return model
+
+
+@pytest.mark.parametrize(
+    ("kind", "shape", "answer", "flex"),
+    [("Erf", [1, 8], [1, 8], "FlexErf"), ("Det", [2, 3, 3], [2], "FlexMatrixDeterminant")],
+)
+def test_onnx2tf_that_falls_back_to_tensorflow_is_refused_by_operator(
+    kind, shape, answer, flex, tmp_path, capsys
+):
+    environment("onnx2tf")
+    pytest.importorskip("ai_edge_litert")
+    onnx.save(one_of(kind, shape, answer), tmp_path / "m.onnx")
+    argv = ("--to", "litert", "--via", "onnx2tf")
+    code, result = convert(capsys, tmp_path / "m.onnx", tmp_path / "v", *argv)
+    assert (code, result["error"]["code"]) == (5, "conversion-failed")
+    assert flex in result["error"]["what"]
+    assert not (tmp_path / "v").exists()
+
+
+def test_onnx2tf_layout_is_found_where_all_sizes_are_equal(tmp_path, capsys):
+    environment("onnx2tf")
+    pytest.importorskip("ai_edge_litert")
+    model = one_of("Relu", [1, 8, 8, 8], [1, 8, 8, 8])
+    weights = np.random.default_rng(0).normal(size=(8, 8, 3, 3)).astype("float32")
+    model.graph.initializer.append(onnx.numpy_helper.from_array(weights, "w"))
+    model.graph.node[0].input[0] = "c"
+    conv = onnx.helper.make_node("Conv", ["x", "w"], ["c"], pads=[1, 1, 1, 1])
+    model.graph.node.insert(0, conv)
+    onnx.save(model, tmp_path / "m.onnx")
+    argv = ("--to", "litert", "--via", "onnx2tf")
+    code, result = convert(capsys, tmp_path / "m.onnx", tmp_path / "v", *argv)
+    assert code == 0, result
+    extra = read_variant(tmp_path / "v").extra
+    assert extra["inputs"]["x"]["permutation"] == [0, 2, 3, 1]
+    assert extra["outputs"]["y"]["permutation"] == [0, 3, 1, 2]
 
 
 def test_onnx2tf_on_magika_ends_proven_on_its_files_or_refused(corpus, tmp_path, capsys):
