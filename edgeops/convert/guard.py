@@ -20,8 +20,6 @@ import time
 from pathlib import Path
 from typing import Any
 
-from edgeops.convert.seccomp import answer_attempt
-
 API = 2
 _WORDS = 64 * 1024  # the end of what was printed; the rest is read and forgotten
 _ANSWER = 64 * 1024 * 1024
@@ -57,8 +55,7 @@ class _Watch:
             elif handle == self._listeners.fileno():
                 self._meet()
             elif event & select.POLLIN:
-                if name := answer_attempt(handle):
-                    self.network[name] = None
+                self._refuse(handle)
             else:
                 self._poll.unregister(handle)
 
@@ -67,6 +64,12 @@ class _Watch:
         for handle in self._pipes:
             while self._read(handle):
                 pass
+
+    def _refuse(self, handle: int) -> None:
+        from edgeops.convert.seccomp import answer_attempt
+
+        if name := answer_attempt(handle):
+            self.network[name] = None
 
     def _read(self, handle: int) -> bool:
         try:

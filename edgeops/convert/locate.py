@@ -77,7 +77,7 @@ def _feeds(
     from edgeops.convert import samples as sample_files
     from edgeops.runtime.batch import batch_size, feeds
 
-    given = sample_files.affordable(samples or sample_files.synthetic(source), source)
+    given = sample_files.given(samples, source)
     part = sample_files.pick(given, differs["count"])
     size = batch_size(part, source.inputs, differs["batch"])
     whole = [feed for feed, _ in feeds(part, source.inputs, size)]

@@ -43,8 +43,7 @@ def expect(source: Session, inputs: Sequence[TensorInfo], samples: Samples | Non
     These are the converted model's; where its batch is open, several sizes are run. Raises
     InputError ``samples-needed`` and what running raises.
     """
-    given = samples or sample_files.synthetic(source)
-    given = sample_files.affordable(given, source)
+    given = sample_files.given(samples, source)
     runs = [
         (batch, count, run_batched(source, sample_files.pick(given, count), limit=batch))
         for batch, count in _batches(given, inputs)

@@ -50,6 +50,11 @@ def affordable(samples: Samples, session: Session) -> Samples:
     return pick(samples, max(1, _OUTPUT_BYTES // max(size, 1)))
 
 
+def given(samples: Samples | None, session: Session) -> Samples:
+    """Return what a proof runs on: as many samples as are affordable, seeded noise for None."""
+    return affordable(samples, session) if samples else synthetic(session)
+
+
 def synthetic(session: Session) -> Samples:
     """Return seeded noise that the model takes: N(0,1) and N(0,9) for floats, integers from 0.
 

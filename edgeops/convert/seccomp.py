@@ -10,7 +10,7 @@ from __future__ import annotations
 import ctypes
 import errno
 import fcntl
-import platform
+import os
 import struct
 import sys
 from pathlib import Path
@@ -46,8 +46,10 @@ def refuse_network() -> int | None:
     Returns a file handle to watch attempts with ``answer_attempt``, -1 where the kernel refuses
     without telling, None where nothing could be refused.
     """
-    about = _MACHINES.get(platform.machine())
-    if sys.platform != "linux" or about is None:
+    if sys.platform != "linux":
+        return None
+    about = _MACHINES.get(os.uname().machine)
+    if about is None:
         return None
     architecture, seccomp, socket = about
     libc = ctypes.CDLL(None, use_errno=True)

@@ -53,10 +53,10 @@ def with_suspect(
     if first:
         where = f"{first['op']} {first['node']!r}"
         what += f"; the first node that differs is {where}"
-        why += f"; {where} alone: largest difference {first['max_abs']:.3g}"
+        why += f"; at {first['node']!r} the largest difference is {first['max_abs']:.3g}"
         why += f", relative {first['max_rel']:.3g}"
     if takers:
-        fix += f"; {' and '.join(takers)} {'take' if len(takers) > 1 else 'takes'} the model too"
+        fix += f"; other engines that take the model: {', '.join(takers)}"
     return RefusedError(
         error.code, what, where=where, why=why, fix=fix, findings=error.findings, result=result
     )

@@ -8,22 +8,20 @@
 from __future__ import annotations
 
 import json
-import zipfile
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from edgeops.core.digest import digest, sha256_bytes, sha256_file
 from edgeops.core.variant import TensorInfo
-from edgeops.model.filebytes import LIMIT, damaged, read_bytes
-from edgeops.model.tflite import MAGIC, parse_tflite, refuse_unusable
 
 if TYPE_CHECKING:
+    import zipfile
     from collections.abc import Iterator, Mapping
     from pathlib import Path
 
     from edgeops.model.tflite import TfliteModel
 
 ONNX, TFLITE, PT2 = "onnx", "tflite", "pt2"
+_TFLITE = b"TFL3"
 _ZIP = b"PK\x03\x04"
 _PROGRAM = "a torch.export program"
 _MOST_JSON = 512 * 1024**2
@@ -74,7 +72,7 @@ def kind_of(path: Path) -> str:
             head = file.read(8)
     except OSError:
         return ONNX
-    if head[4:8] == MAGIC:
+    if head[4:8] == _TFLITE:
         return TFLITE
     return PT2 if head.startswith(_ZIP) and _is_program(path) else ONNX
 
@@ -124,6 +122,10 @@ def _casts_to_half(node: Any, half: int) -> bool:
 
 
 def _tflite(path: Path) -> Source:
+    from edgeops.core.digest import digest, sha256_bytes
+    from edgeops.model.filebytes import read_bytes
+    from edgeops.model.tflite import parse_tflite, refuse_unusable
+
     data = read_bytes(path)
     model = parse_tflite(data, path)
     refuse_unusable(model, path)
@@ -164,6 +166,8 @@ def _tflite_precision(model: TfliteModel) -> str:
 
 
 def _is_program(path: Path) -> bool:
+    import zipfile
+
     try:
         with zipfile.ZipFile(path) as archive:
             return bool(_program_files(archive))
@@ -182,6 +186,11 @@ def _program_files(archive: zipfile.ZipFile) -> list[str]:
 
 
 def _program(path: Path) -> Source:
+    import zipfile
+
+    from edgeops.core.digest import digest, sha256_file
+    from edgeops.model.filebytes import LIMIT, damaged
+
     try:
         with zipfile.ZipFile(path) as archive:
             named = archive.getinfo(_program_files(archive)[0])

@@ -160,6 +160,38 @@ def test_unknown_form_is_wrong_usage(project, capsys):
     assert (code, document["error"]["code"]) == (2, "form-unknown")
 
 
+def test_unknown_route_is_wrong_usage_and_names_those_there_are(project, capsys):
+    argv = ("convert", "model.onnx", "--to", "onnxruntime", "--via", "by-hand")
+    code, document = run(project, capsys, *argv)
+    assert (code, document["error"]["code"]) == (2, "route-unknown")
+    assert "onnxruntime" in document["error"]["fix"]
+
+
+def test_form_of_another_engine_is_wrong_usage(project, capsys):
+    pytest.importorskip("openvino")
+    argv = ("convert", "model.onnx", "--to", "openvino", "--form", "ort")
+    code, document = run(project, capsys, *argv)
+    assert (code, document["error"]["code"]) == (2, "form-unknown")
+
+
+def test_labels_among_the_data_give_the_accuracy_of_both_models(project, capsys):
+    argv = ("convert", "model.onnx", "--to", "onnxruntime", "-o", "out", "--data", "data.npz")
+    assert run(project, capsys, *argv)[1]["accuracy"] == {
+        "source": 1.0,
+        "converted": 1.0,
+        "samples": 64,
+    }
+    assert main(["-C", str(project), *argv]) == 0
+    assert "right answers: source 100.0%, here 100.0%" in capsys.readouterr().out
+
+
+def test_model_beside_the_working_directory_is_found(project, capsys, monkeypatch):
+    monkeypatch.chdir(project)
+    assert main(["convert", "model.onnx", "--to", "onnxruntime", "-o", "out"]) == 0
+    assert (project / "out" / "variant.json").is_file()
+    capsys.readouterr()
+
+
 def test_refused_conversion_leaves_the_folder_as_it_was(project, capsys):
     argv = ("convert", "model.onnx", "--to", "onnxruntime", "-o", "out", "--data", "data.npz")
     run(project, capsys, *argv)
