@@ -40,7 +40,8 @@ _SHOWN_REASON = 300
 _COLOURS = re.compile(r"\x1b\[[0-9;]*[A-Za-z]")
 # Lines of a log that tell nothing of why: glog's, TensorFlow's, X2Paddle's, pieces of frames.
 _CHATTER = re.compile(
-    r"[IW]\d{4} \d\d:|WARNING: All log|.*\[ +INFO\]|Failed to load _ML|Running MIL |Converting PyTorch |Converting node |[=*-]+$"
+    r"[IW]\d{4} \d\d:|WARNING: All log|.*\[ +INFO\]|[=*-]+$|.*Unable to register cu"
+    r"|Failed to load _ML|Running MIL |Converting PyTorch |Converting node "
 )
 _NOT_INHERITED = ("PYTHONPATH", "PYTHONHOME", "VIRTUAL_ENV", "PYTHONSTARTUP", "__PYVENV_LAUNCHER__")
 
