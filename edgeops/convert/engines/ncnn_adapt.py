@@ -2,54 +2,118 @@
 
 pnnx recognizes operators by the forms that PyTorch's exporter writes: a Gemm with its weight turned
 and a bias of one axis, a Pad that states its value. Where a model has another form of the same
-thing, a copy gets that form here.
+thing, a copy gets that form here and in ``ncnn_forms``.
 """
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from edgeops.model.load import graph_inputs
-from edgeops.model.prepare import fixed, infer
+from edgeops.convert.engines.ncnn_forms import FORMS
+from edgeops.convert.engines.ncnn_pool import pool
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-# The newest opset that the shape inference inside of pnnx 20261020 knows everywhere.
+    from edgeops.core.variant import TensorInfo
+
+# The newest opset and IR version that the ONNX Runtime inside of pnnx 20261020 knows everywhere.
 NEWEST = 21
 IR = 10
 _MATRIX = 2
+_AXES_OF_PAD = 3
 
 
-def with_batch(model: Any, size: int) -> Any:
-    """Return a copy whose inputs with an open first axis have that size there."""
-    copy = fixed(model, {})
-    names = {t.name for t in graph_inputs(model) if t.shape and not isinstance(t.shape[0], int)}
+class Copy:
+    """The copy that is being changed: its constants by name, sizes, and a way to add constants."""
+
+    def __init__(self, model: Any) -> None:
+        self._graph = model.graph
+        self.constants = {tensor.name: tensor for tensor in model.graph.initializer}
+        values = (*model.graph.value_info, *model.graph.input, *model.graph.output)
+        self._values = {value.name: value.type.tensor_type for value in values}
+
+    def value(self, node: Any, index: int) -> Any:
+        """Return a node's input as an array, None when it is absent or computed."""
+        from onnx import numpy_helper
+
+        name = node.input[index] if index < len(node.input) else ""
+        return numpy_helper.to_array(self.constants[name]) if name in self.constants else None
+
+    def sizes(self, name: str) -> list[int | None] | None:
+        """Return a tensor's sizes, None for those that are open; None when its rank is unknown."""
+        if name in self.constants:
+            return list(self.constants[name].dims)
+        tensor = self._values.get(name)
+        if tensor is None or not tensor.HasField("shape"):
+            return None
+        return [dim.dim_value if dim.HasField("dim_value") else None for dim in tensor.shape.dim]
+
+    def add(self, name: str, array: Any) -> str:
+        """Add a constant and return its name."""
+        import numpy as np
+        from onnx import numpy_helper
+
+        tensor = numpy_helper.from_array(np.ascontiguousarray(array).reshape(np.shape(array)), name)
+        self._graph.initializer.append(tensor)
+        self.constants[name] = tensor
+        return name
+
+
+def one_sample(model: Any, *, simplify: bool = True) -> Any:
+    """Return a copy in which open first axes of inputs are 1, prepared anew.
+
+    Other open axes stay open. A model without an open first axis comes back as it is.
+    """
+    from edgeops.model.load import graph_inputs
+    from edgeops.model.prepare import prepare
+
+    inputs = graph_inputs(model)
+    if not any(is_loop(tensor) for tensor in inputs):
+        return model
+    known: dict[str, tuple[int, ...]] = {}
+    for tensor in inputs:
+        rest = tuple(size for size in tensor.shape[1:] if isinstance(size, int))
+        if is_loop(tensor) and len(rest) == len(tensor.shape) - 1:
+            known[tensor.name] = (1, *rest)
+    copy = type(model)()
+    copy.CopyFrom(model)
+    others = {tensor.name for tensor in inputs if is_loop(tensor) and tensor.name not in known}
     for value in copy.graph.input:
-        if value.name in names:
-            value.type.tensor_type.shape.dim[0].dim_value = size
+        if value.name in others:
+            value.type.tensor_type.shape.dim[0].dim_value = 1
     del copy.graph.value_info[:]
-    for value in copy.graph.output:
-        value.type.tensor_type.ClearField("shape")
-    return infer(copy)[0]
+    for value in copy.graph.output:  # their sizes follow from the inputs'
+        for dim in value.type.tensor_type.shape.dim[:1]:
+            dim.ClearField("dim_param")
+    return prepare(copy, input_shapes=known, simplify=simplify).proto
+
+
+def is_loop(tensor: TensorInfo) -> bool:
+    """Return whether an input's first axis is open: ncnn then runs sample by sample."""
+    return bool(tensor.shape) and tensor.shape != ("...",) and not isinstance(tensor.shape[0], int)
 
 
 def adapt(model: Any) -> Any:
-    """Return a copy of an ``onnx.ModelProto`` in the forms that pnnx takes."""
+    """Return a copy of an ``onnx.ModelProto`` in the forms that pnnx takes, unread inputs left out."""
     import onnx
 
-    copy = onnx.ModelProto()
-    copy.CopyFrom(model)
-    _lower_opset(copy)
-    constants = {tensor.name: tensor for tensor in copy.graph.initializer}
+    made = onnx.ModelProto()
+    made.CopyFrom(model)
+    _lower_opset(made)
+    copy = Copy(made)
     nodes = []
-    for node in copy.graph.node:
+    for node in made.graph.node:
         change = _CHANGES.get(node.op_type) if not node.domain else None
-        nodes.extend(change(node, copy, constants) if change else [node])
+        nodes.extend(change(node, copy) if change else [node])
     kept = [type(node).FromString(node.SerializeToString()) for node in nodes]
-    del copy.graph.node[:]
-    copy.graph.node.extend(kept)
-    return copy
+    del made.graph.node[:]
+    made.graph.node.extend(kept)
+    read = {name for node in kept for name in node.input}
+    inputs = [value for value in made.graph.input if value.name in read]
+    del made.graph.input[:]
+    made.graph.input.extend(inputs)
+    return made
 
 
 def _lower_opset(model: Any) -> None:
@@ -69,84 +133,74 @@ def _lower_opset(model: Any) -> None:
                 opset.version = stated
 
 
-def _gemm(node: Any, model: Any, constants: dict[str, Any]) -> list[Any]:
+def _gemm(node: Any, copy: Copy) -> list[Any]:
     """Write ``alpha * a @ b + beta * c`` with constant b and c as a linear layer."""
     import numpy as np
-    from onnx import helper, numpy_helper
+    from onnx import helper
 
     stated = {a.name: helper.get_attribute_value(a) for a in node.attribute}
-    if node.input[1] not in constants:
+    weight, bias = copy.value(node, 1), copy.value(node, _MATRIX)
+    given = len(node.input) > _MATRIX and bool(node.input[_MATRIX])
+    if weight is None or (given and bias is None):
         return [node]
-    weight = numpy_helper.to_array(constants[node.input[1]])
-    if not stated.get("transB", 0):
-        weight = weight.T
+    weight = weight if stated.get("transB", 0) else weight.T
     weight = weight * np.asarray(stated.get("alpha", 1.0), weight.dtype)
     first, nodes = node.input[0], []
     if stated.get("transA", 0):
         first = f"{node.output[0]}/turned"
         nodes.append(helper.make_node("Transpose", [node.input[0]], [first], perm=[1, 0]))
-    third = node.input[2] if len(node.input) > _MATRIX else ""
-    if third and third not in constants:
-        return [node]
-    inputs = [first, _add(model, constants, f"{node.output[0]}/weight", weight)]
+    inputs = [first, copy.add(f"{node.output[0]}/weight", weight)]
     made, last = node.output[0], []
-    if third:
-        bias = numpy_helper.to_array(constants[third])
+    if given:
         bias = bias * np.asarray(stated.get("beta", 1.0), bias.dtype)
         if bias.size in (1, weight.shape[0]) and bias.shape[-1:] in ((), (bias.size,)):
             flat = np.broadcast_to(bias.reshape(-1), (weight.shape[0],))
-            inputs.append(_add(model, constants, f"{node.output[0]}/bias", flat))
+            inputs.append(copy.add(f"{node.output[0]}/bias", flat))
         else:
             made = f"{node.output[0]}/product"
-            addend = _add(model, constants, f"{node.output[0]}/addend", bias)
+            addend = copy.add(f"{node.output[0]}/addend", bias)
             last = [helper.make_node("Add", [made, addend], [node.output[0]])]
     return [*nodes, helper.make_node("Gemm", inputs, [made], name=node.name, transB=1), *last]
 
 
-def _pad(node: Any, model: Any, constants: dict[str, Any]) -> list[Any]:
-    """State the value that Pad fills with, and the pads of all axes."""
+def _pad(node: Any, copy: Copy) -> list[Any]:
+    """State the mode and value of Pad, and the pads of all axes."""
     import numpy as np
-    from onnx import helper, numpy_helper
+    from onnx import helper
 
-    stated = {a.name: helper.get_attribute_value(a) for a in node.attribute}
-    inputs = list(node.input)
-    if inputs[1] not in constants or stated.get("mode", b"constant") != b"constant":
+    mode = next((a.s for a in node.attribute if a.name == "mode"), b"constant")
+    pads, axes, sizes = (
+        copy.value(node, 1),
+        copy.value(node, _AXES_OF_PAD),
+        copy.sizes(node.input[0]),
+    )
+    if pads is None or sizes is None:
         return [node]
-    if len(inputs) == _MATRIX or not inputs[_MATRIX]:
-        zero = _add(model, constants, f"{node.output[0]}/value", np.zeros((), np.float32))
-        inputs[_MATRIX:] = [zero, *inputs[_MATRIX + 1 :]]
-    if len(inputs) > _MATRIX + 1 and inputs[_MATRIX + 1] in constants:
-        rank = _rank(model, inputs[0])
-        if rank is None:
-            return [node]
-        axes = numpy_helper.to_array(constants[inputs[_MATRIX + 1]]).tolist()
-        pads = numpy_helper.to_array(constants[inputs[1]]).tolist()
-        every = np.zeros(2 * rank, np.int64)
-        for index, axis in enumerate(axes):
-            every[axis % rank] = pads[index]
-            every[axis % rank + rank] = pads[index + len(axes)]
-        inputs = [inputs[0], _add(model, constants, f"{node.output[0]}/pads", every), inputs[2]]
-    return [helper.make_node("Pad", inputs, list(node.output), name=node.name)]
+    if axes is not None:
+        every = np.zeros(2 * len(sizes), np.int64)
+        for index, axis in enumerate(axes % len(sizes)):
+            every[axis] = pads[index]
+            every[axis + len(sizes)] = pads[index + len(axes)]
+        pads = every
+    inputs = [node.input[0], copy.add(f"{node.output[0]}/pads", pads)]
+    if mode == b"constant":
+        value = copy.value(node, _MATRIX)
+        value = np.zeros((), np.float32) if value is None else value.reshape(())
+        inputs.append(copy.add(f"{node.output[0]}/value", value))
+    return [helper.make_node("Pad", inputs, list(node.output), name=node.name, mode=mode)]
 
 
-def _rank(model: Any, name: str) -> int | None:
-    for value in (*model.graph.value_info, *model.graph.input, *model.graph.output):
-        if value.name == name and value.type.tensor_type.HasField("shape"):
-            return len(value.type.tensor_type.shape.dim)
-    return None
+def _pooling(node: Any, copy: Copy) -> list[Any]:
+    """Write pooling that is not the same on both sides with a Pad of its own."""
+    sizes = copy.sizes(node.input[0])
+    known = None if sizes is None or None in sizes else [size or 0 for size in sizes]
+    return pool(node, known, copy.add) or [node]
 
 
-def _add(model: Any, constants: dict[str, Any], name: str, array: Any) -> str:
-    import numpy as np
-    from onnx import numpy_helper
-
-    tensor = numpy_helper.from_array(np.ascontiguousarray(array), name)
-    model.graph.initializer.append(tensor)
-    constants[name] = tensor
-    return name
-
-
-_CHANGES: dict[str, Callable[[Any, Any, dict[str, Any]], list[Any]]] = {
+_CHANGES: dict[str, Callable[[Any, Copy], list[Any]]] = {
+    **FORMS,
+    "AveragePool": _pooling,
     "Gemm": _gemm,
+    "MaxPool": _pooling,
     "Pad": _pad,
 }

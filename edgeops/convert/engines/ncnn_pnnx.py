@@ -44,24 +44,17 @@ def binary() -> Path | None:
     return path if path.is_file() else None
 
 
-def run_pnnx(model: Any, *, half: bool, shapes: list[list[tuple[int, ...]]]) -> Made:
-    """Return what pnnx makes of an ``onnx.ModelProto``.
-
-    ``shapes`` are zero, one or two lists with a shape for each input; two of them tell pnnx which
-    axes are open. Raises RefusedError ``conversion-failed``.
-    """
+def run_pnnx(model: Any, *, half: bool) -> Made:
+    """Return what pnnx makes of an ``onnx.ModelProto``; raises RefusedError ``conversion-failed``."""
     program = binary()
     if program is None:
         raise failed("pnnx is not there", "pip install --no-deps pnnx==20261020")
     with tempfile.TemporaryDirectory(prefix="edgeops-pnnx-") as scratch:
         folder = Path(scratch)
         (folder / "m.onnx").write_bytes(model.SerializeToString())
-        arguments = ["m.onnx", f"fp16={int(half)}"]
-        for name, each in zip(("inputshape", "inputshape2"), shapes, strict=False):
-            arguments.append(f"{name}={_shapes(each)}")
         try:
             done = subprocess.run(
-                [str(program), *arguments],
+                [str(program), "m.onnx", f"fp16={int(half)}"],
                 cwd=folder,
                 stdin=subprocess.DEVNULL,
                 capture_output=True,
@@ -110,7 +103,3 @@ def _read(folder: Path, done: subprocess.CompletedProcess[str]) -> Made:
 
 def _axes(pattern: re.Pattern[str], text: str) -> dict[str, int | None]:
     return {blob: None if int(axis) == NONE else int(axis) for blob, axis in pattern.findall(text)}
-
-
-def _shapes(shapes: list[tuple[int, ...]]) -> str:
-    return ",".join("[" + ",".join(map(str, shape)) + "]" for shape in shapes)

@@ -1,0 +1,91 @@
+"""What ncnn does not take and no table can say, for it depends on values or on the whole graph."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from edgeops.convert.engines.ncnn_adapt import Copy, is_loop
+from edgeops.convert.engines.ncnn_forms import POWERS, exponent_of
+from edgeops.errors import Finding
+from edgeops.model.load import graph_inputs, graph_outputs
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+_INITIAL_STATES = (5, 6)
+_STEPS = 4
+
+
+def findings_by_value(model: Any, single: Any) -> list[Finding]:
+    """Return the findings of a prepared model; ``single`` is that model with a batch of one."""
+    return [*_batches(model), *_empty(single), *_values(single)]
+
+
+def _batches(model: Any) -> Iterator[Finding]:
+    """Yield outputs that have no batch axis where inputs have one: samples were combined."""
+    inputs = graph_inputs(model)
+    if not inputs:
+        yield _finding("the graph", "", "it takes no inputs", "there is nothing to give it")
+    looped = [tensor for tensor in inputs if is_loop(tensor)]
+    if not looped:
+        return
+    one = ",".join(map(str, (1, *looped[0].shape[1:])))
+    for tensor in graph_outputs(model):
+        if not is_loop(tensor) and tensor.shape != ("...",):
+            yield Finding(
+                "dynamic-shape",
+                f"ncnn runs sample by sample, and the output {tensor.name!r} has no batch axis",
+                where=tensor.name,
+                why=f"it is {list(tensor.shape)}, {looped[0].name!r} takes any number of samples",
+                fix=f"edgeops convert MODEL --to ncnn --input-shape {looped[0].name}={one}",
+                details={"node": tensor.name, "op": "", "alternatives": []},
+            )
+
+
+def _empty(single: Any) -> Iterator[Finding]:
+    copy = Copy(single)
+    for node in single.graph.node:
+        for name in node.output:
+            if 0 in (copy.sizes(name) or ()):
+                yield _finding(node.name, node.op_type, "its result is empty", "ncnn has no such")
+
+
+def _values(single: Any) -> Iterator[Finding]:
+    copy = Copy(single)
+    for node in single.graph.node:
+        steps = copy.value(node, _STEPS) if node.op_type == "Slice" else None
+        if steps is not None and (steps != 1).any():
+            has = f"it has steps {steps.tolist()}"
+            yield _finding(node.name, node.op_type, has, "ncnn cuts out only what lies together")
+        if node.op_type == "Pow" and exponent_of(node, copy) not in POWERS:
+            has = "its exponent is no constant of 0.5 or a small whole number"
+            yield _finding(node.name, "Pow", has, "ncnn's powers of zero and below are wrong")
+        if node.op_type == "PRelu" and not _by_channel(node, copy):
+            yield _finding(
+                node.name, "PRelu", "its slope is not one a channel", "ncnn has no other"
+            )
+        if node.op_type in ("LSTM", "GRU"):
+            states = [copy.value(node, index) for index in _INITIAL_STATES]
+            if any(state is not None and state.any() for state in states):
+                has = "its initial state is not zero"
+                yield _finding(node.name, node.op_type, has, "pnnx lets it begin at zero")
+
+
+def _by_channel(node: Any, copy: Copy) -> bool:
+    """Return whether the slope of a PRelu is one number, or one for each of the second axis."""
+    sizes, slope = copy.sizes(node.input[0]), copy.sizes(node.input[1])
+    if sizes is None or slope is None:
+        return False
+    whole = [1] * (len(sizes) - len(slope)) + slope
+    return all(size == 1 for axis, size in enumerate(whole) if axis != 1)
+
+
+def _finding(node: str, op: str, has: str, why: str) -> Finding:
+    return Finding(
+        "attribute-unsupported",
+        f"ncnn does not take {op or 'a model'} (node {node!r}): {has}" if op else f"ncnn: {has}",
+        where=node,
+        why=why,
+        fix="export the model without it, or see which engines take it: edgeops check MODEL --all",
+        details={"node": node, "op": op, "alternatives": []},
+    )
