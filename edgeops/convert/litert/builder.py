@@ -88,9 +88,17 @@ class Builder:
         self._grids[name] = quant
 
     def bind(self, name: str, tensor: Tensor) -> None:
-        """Let the ONNX value ``name`` be ``tensor``; "" is ignored."""
-        if name:
-            self._values[name] = tensor
+        """Let the ONNX value ``name`` be ``tensor``; "" is ignored.
+
+        Sizes that shape inference found and the lowering did not are those of the tensor.
+        """
+        if not name:
+            return
+        known = self._dims.get(name, ())
+        if not tensor.is_static and len(known) == tensor.rank:
+            pairs = zip(known, tensor.dims, strict=True)
+            tensor.dims = tuple(size if isinstance(size, int) else own for size, own in pairs)
+        self._values[name] = tensor
 
     def value(self, name: str) -> Tensor:
         """Return the tensor of an ONNX value, which its node has bound before."""
@@ -235,16 +243,15 @@ class Builder:
         raise from_findings([finding], RefusedError)
 
     def _axis_of_input(self, name: str) -> tuple[Tensor, int]:
-        for tensor in self.graph.inputs:
-            if name in tensor.dims:
-                return tensor, tensor.dims.index(name)
-        node = Node("", "", self._node, (), (), {})
-        self.refuse(
-            node,
-            "a size that follows from the data cannot be told beforehand",
-            "fix the input shapes: --input-shape NAME=1,3,224,224",
-            code="dynamic-shape",
-        )
+        found = next((tensor for tensor in self.graph.inputs if name in tensor.dims), None)
+        if found is None:
+            self.refuse(
+                Node("", "", self._node, (), (), {}),
+                "a size that follows from the data cannot be told beforehand",
+                "fix the input shapes: --input-shape NAME=1,3,224,224",
+                code="dynamic-shape",
+            )
+        return found, found.dims.index(name)
 
     def _name(self, hint: str) -> str:
         self._count += 1

@@ -9,17 +9,21 @@ from edgeops.convert.litert.fold import fold
 from edgeops.convert.litert.ir import Tensor
 from edgeops.convert.litert.lower import lowerings
 from edgeops.convert.litert.lower.operands import filled
+from edgeops.convert.litert.write import DTYPES
 from edgeops.errors import Finding, RefusedError, from_findings
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from edgeops.convert.litert.builder import Node
     from edgeops.convert.litert.ir import Dims, Graph
 
 
 def lower(model: Any) -> Graph:
     """Return the LiteRT graph of a prepared ``onnx.ModelProto``; its layout is still ONNX's.
 
-    Raises RefusedError with every node whose operator has no lowering, or the first node whose
-    attributes or shapes cannot be said in LiteRT.
+    Raises RefusedError with every node whose operator has no lowering, or else with those whose
+    attributes, dtypes or shapes cannot be said in LiteRT.
     """
     import onnx
 
@@ -43,12 +47,55 @@ def lower(model: Any) -> Graph:
         tensor = Tensor(value.name, dims[value.name], dtypes[value.name])
         builder.graph.inputs.append(tensor)
         builder.bind(value.name, tensor)
-    for node, proto in zip(nodes, model.graph.node, strict=True):
-        builder.enter(node)
-        if not fold(builder, node, proto):
-            known[node.domain, node.op](builder, node)
+    _lower_all(builder, nodes, model.graph.node)
     _finish(builder, [value.name for value in model.graph.output])
+    _refuse_dtypes(builder.graph)
     return builder.graph
+
+
+def _refuse_dtypes(graph: Graph) -> None:
+    """Refuse tensors that the format has no type for."""
+    for op in graph.ops:
+        for tensor in (*op.inputs, *op.outputs):
+            if tensor is not None and tensor.dtype not in DTYPES:
+                finding = Finding(
+                    "dtype-unsupported",
+                    f"LiteRT cannot take node {op.node!r}",
+                    where=op.node,
+                    why=f"LiteRT has no tensors of {tensor.dtype}",
+                    fix="export the model with float32 and int32",
+                    details={"node": op.node, "op": op.code, "alternatives": []},
+                )
+                raise from_findings([finding], RefusedError)
+
+
+def _lower_all(builder: Builder, nodes: Sequence[Node], protos: Sequence[Any]) -> None:
+    """Lower the nodes one after the other; those that are refused are all reported at once."""
+    known = lowerings()
+    refused: list[Finding] = []
+    for node, proto in zip(nodes, protos, strict=True):
+        builder.enter(node)
+        try:
+            if not fold(builder, node, proto):
+                known[node.domain, node.op](builder, node)
+        except RefusedError as error:
+            refused += error.findings
+            if not _stand_in(builder, node):
+                break
+    if refused:
+        raise from_findings(refused, RefusedError)
+
+
+def _stand_in(builder: Builder, node: Node) -> bool:
+    """Bind a refused node's outputs to tensors as they would be; return whether that is known."""
+    for index, name in enumerate(node.outputs):
+        if not name:
+            continue
+        dims = builder.dims(name)
+        if dims is None:
+            return False
+        builder.bind(name, builder.make(dims, builder.out_dtype(node, index), "refused"))
+    return True
 
 
 def _finish(builder: Builder, names: list[str]) -> None:

@@ -98,6 +98,8 @@ def mod(b: Builder, node: Node) -> None:
 def power(b: Builder, node: Node) -> None:
     """Power in the dtype of the base; small whole exponents as products."""
     base, exponent = b.value(node.inputs[0]), b.value(node.inputs[1])
+    if exponent.data is not None and exponent.data.size == 1 and exponent.rank <= base.rank:
+        exponent = b.reshape(exponent, ())
     small = _small_exponent(exponent)
     if small is not None:
         x = b.cast(base, carrier(b, node, base.dtype, NUMBERS))
