@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from importlib.util import find_spec
 from typing import TYPE_CHECKING, Any
 
 from edgeops.core.variant import Variant, entries
-from edgeops.errors import Finding
+from edgeops.errors import Finding, RefusedError
 from edgeops.model.load import graph_inputs, graph_outputs
 
 if TYPE_CHECKING:
@@ -41,10 +42,15 @@ class LiteRtConverter:
         )
 
     def check(self, model: Any, options: ConvertOptions) -> Sequence[Finding]:
-        """Return what of the model LiteRT cannot take, by the table support/litert.toml."""
+        """Return what of the model LiteRT cannot take.
+
+        The table support/litert.toml says it for most models; what passes it is put into LiteRT's
+        operators, and nodes for which that fails are told then. Nothing is written.
+        """
         from edgeops.convert import support
 
-        return support.findings(self.name, model, options)
+        found = support.findings(self.name, model, options)
+        return found or _refusals(model, [e for e in support.takers(model) if e != self.name])
 
     def convert(self, model: Any, out: Path, options: ConvertOptions) -> Variant:
         """Write ``model.tflite`` into ``out``; raises RefusedError naming the node."""
@@ -109,3 +115,17 @@ class LiteRtConverter:
             source="",
             files=entries(out),
         )
+
+
+def _refusals(model: Any, alternatives: list[str]) -> list[Finding]:
+    """Return the nodes of a prepared model that cannot be said in LiteRT's operators."""
+    from edgeops.convert.litert.lowering import lower
+
+    try:
+        lower(model)
+    except RefusedError as error:
+        return [
+            replace(finding, details={**finding.details, "alternatives": alternatives})
+            for finding in error.findings
+        ]
+    return []
