@@ -5,7 +5,7 @@ from pathlib import Path
 
 import edgeops.convert.support
 from edgeops.convert.litert.lower import lowerings
-from edgeops.convert.support.table import table
+from edgeops.convert.support.tables import table
 
 FILE = Path(edgeops.convert.support.__file__).parent / "litert.toml"
 
