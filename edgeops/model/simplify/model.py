@@ -49,7 +49,8 @@ def finished(graph: Graph) -> Any:
             dims = None if shape is None else [_shown(dim, given) for dim in shape]
             value = helper.make_tensor_value_info(name, dtype, dims)
             model.graph.value_info.append(value)
-    add_tensors(model, graph.tensors.items())
+    # Each is let go once it is copied, so that no more than one copy of them all is alive.
+    add_tensors(model, ((name, graph.tensors.pop(name)) for name in list(graph.tensors)))
     name_nodes(model.graph)
     return model
 
