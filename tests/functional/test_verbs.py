@@ -76,7 +76,7 @@ def test_doctor_names_the_line_that_installs_what_is_missing(monkeypatch, capsys
     asked = metadata.version
 
     def version(name):
-        if name == "onnxsim":
+        if name == "skl2onnx":
             raise metadata.PackageNotFoundError(name)
         return asked(name)
 
@@ -84,8 +84,8 @@ def test_doctor_names_the_line_that_installs_what_is_missing(monkeypatch, capsys
     code, result = answer(capsys, "doctor")
     assert code == 4
     assert result["error"]["code"] == "machine-incomplete"
-    assert [finding["where"] for finding in result["findings"]] == ["onnxsim"]
-    assert re.search(r"-m pip install 'onnxsim.*'$", result["findings"][0]["fix"])
+    assert [finding["where"] for finding in result["findings"]] == ["skl2onnx"]
+    assert re.search(r"-m pip install 'skl2onnx.*'$", result["findings"][0]["fix"])
     assert result["ok"] is False
 
 
