@@ -15,6 +15,7 @@ from edgeops.core.contracts import (
     Session,
     Store,
 )
+from edgeops.core.environment import Environment
 from edgeops.core.events import Events
 from edgeops.core.files import folder_atomic, inside, write_atomic
 from edgeops.core.project import (
@@ -66,6 +67,7 @@ __all__ = [
     "Device",
     "EdgeopsError",
     "Engine",
+    "Environment",
     "Events",
     "FileConverter",
     "FileEntry",

@@ -119,7 +119,7 @@ def wrong_kind(converter: Converter, kind: str, model: Path) -> EdgeopsError:
         if plugin.value is not None and kind in sources_of(plugin.value)
     ]
     lacking = [(other, other.available()) for other in takers]
-    here = [engine_of(other) for other, missing in lacking if missing is None]
+    here = sorted({engine_of(other) for other, missing in lacking if missing is None})
     if takers and not here:
         other, missing = lacking[0]
         return MissingError(
