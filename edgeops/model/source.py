@@ -8,6 +8,7 @@
 from __future__ import annotations
 
 import json
+import re
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -23,6 +24,7 @@ if TYPE_CHECKING:
 ONNX, TFLITE, PT2 = "onnx", "tflite", "pt2"
 _TFLITE = b"TFL3"
 _ZIP = b"PK\x03\x04"
+_SYMBOL = re.compile(r"Symbol\('(\w+)'.*\)")
 _PROGRAM = "a torch.export program"
 _MOST_JSON = 512 * 1024**2
 
@@ -219,7 +221,13 @@ def _values(
             continue
         about = values[argument["name"]]
         sizes = tuple(
-            size["as_int"] if "as_int" in size else str(size["as_expr"]["expr_str"])
+            size["as_int"] if "as_int" in size else _axis(str(size["as_expr"]["expr_str"]))
             for size in about["sizes"]
         )
         yield TensorInfo(argument["name"], sizes, _TORCH_DTYPES.get(about["dtype"], "unknown"))
+
+
+def _axis(expression: str) -> str:
+    """Return the name of an open axis; torch writes ``Symbol('s77', positive=True, ...)``."""
+    found = _SYMBOL.fullmatch(expression)
+    return found[1] if found else expression

@@ -59,6 +59,12 @@ def test_torch_program_is_known_by_what_is_in_the_archive(tmp_path, how):
     assert source.proto is None
 
 
+def test_torch_program_has_its_open_axes_by_name(tmp_path):
+    document = json.loads(json.dumps(PROGRAM).replace('"s0"', "\"Symbol('s77', positive=True)\""))
+    source = open_source(program(tmp_path / "m.pt2", document))
+    assert source.inputs == (TensorInfo("x", ("s77", 4), "float32"),)
+
+
 def test_torch_program_that_is_damaged_is_refused(tmp_path):
     broken = {"graph_module": {"graph": {}, "signature": {}}}
     with pytest.raises(InputError) as caught:
