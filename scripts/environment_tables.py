@@ -1,3 +1,4 @@
+# ruff: noqa: INP001 - a script of the Makefile, part of no package
 """Write edgeops/convert/environments/tables from what the tools in their environments list.
 
 Needs the environments: edgeops env create onnx2tf, edgeops env create paddle.
