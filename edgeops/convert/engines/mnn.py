@@ -74,6 +74,12 @@ class MnnConverter:
         inputs, outputs = graph_inputs(model), graph_outputs(model)
         return self._variant(out, options, inputs, outputs)
 
+    def check_file(self, path: Path, kind: str, options: ConvertOptions) -> Sequence[Finding]:  # noqa: ARG002 - "tflite" is the only kind besides ONNX
+        """Return operators that the TFLite front end lacks, and quantized tensors."""
+        from edgeops.convert.engines.tflite_check import findings
+
+        return findings(path, self.name)
+
     def convert_file(self, path: Path, kind: str, out: Path, options: ConvertOptions) -> Variant:
         """Write ``model.mnn`` into ``out`` from a source file of ``kind`` "tflite".
 

@@ -105,7 +105,7 @@ def _axes(graph: Rewriter, node: Any) -> list[Any]:
 
     name = node.input[1] if len(node.input) > 1 else ""
     array = graph.array(name) if name else np.array(attribute(node, "axes", []), "int64")
-    if array is None or attribute(node, "noop_with_empty_axes", 0):
+    if array is None or (not array.size and attribute(node, "noop_with_empty_axes", 0)):
         return [node]
     shape = graph.shape(node.input[0])
     axes = [int(axis) for axis in array] or list(range(len(shape or ())))
