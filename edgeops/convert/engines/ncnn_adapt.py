@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from edgeops.convert.engines.ncnn_forms import FORMS
 from edgeops.convert.engines.ncnn_pool import pool
+from edgeops.convert.engines.ncnn_resize import resize
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -19,9 +20,14 @@ if TYPE_CHECKING:
 
 # The newest opset and IR version that the ONNX Runtime inside of pnnx 20261020 knows everywhere.
 NEWEST = 21
+OLDEST = 17
 IR = 10
 _MATRIX = 2
 _AXES_OF_PAD = 3
+_WITH_AXES = {
+    *("ReduceMean", "ReduceMax", "ReduceMin", "ReduceProd", "ReduceL1", "ReduceL2"),
+    "ReduceLogSumExp",
+}
 
 
 class Copy:
@@ -65,6 +71,8 @@ def one_sample(model: Any, *, simplify: bool = True) -> Any:
 
     Other open axes stay open. A model without an open first axis comes back as it is.
     """
+    import onnx
+
     from edgeops.model.load import graph_inputs
     from edgeops.model.prepare import prepare
 
@@ -83,10 +91,10 @@ def one_sample(model: Any, *, simplify: bool = True) -> Any:
         if value.name in others:
             value.type.tensor_type.shape.dim[0].dim_value = 1
     del copy.graph.value_info[:]
-    for value in copy.graph.output:  # their sizes follow from the inputs'
-        for dim in value.type.tensor_type.shape.dim[:1]:
-            dim.ClearField("dim_param")
-    return prepare(copy, input_shapes=known, simplify=simplify).proto
+    single = prepare(copy, input_shapes=known, simplify=simplify).proto
+    for value in single.graph.output:  # their sizes follow from the inputs'
+        value.type.tensor_type.ClearField("shape")
+    return onnx.shape_inference.infer_shapes(single)
 
 
 def is_loop(tensor: TensorInfo) -> bool:
@@ -100,7 +108,6 @@ def adapt(model: Any) -> Any:
 
     made = onnx.ModelProto()
     made.CopyFrom(model)
-    _lower_opset(made)
     copy = Copy(made)
     nodes = []
     for node in made.graph.node:
@@ -113,24 +120,49 @@ def adapt(model: Any) -> Any:
     inputs = [value for value in made.graph.input if value.name in read]
     del made.graph.input[:]
     made.graph.input.extend(inputs)
-    return made
+    return _lower_opset(made, copy)
 
 
-def _lower_opset(model: Any) -> None:
-    """State an opset and IR version that pnnx's own ONNX Runtime knows, where the graph allows it.
+def _lower_opset(model: Any, copy: Copy) -> Any:
+    """State the oldest opset that the graph is valid in, and an IR version that pnnx knows.
 
-    An operator may have changed its meaning in between; the proof would show that.
+    pnnx reads reductions best in opset 17, where their axes are attributes. An operator may have
+    changed its meaning in between; the proof would show that.
     """
+    model.ir_version = min(model.ir_version, IR)
+    opset = next((o for o in model.opset_import if o.domain in ("", "ai.onnx")), None)
+    if opset is None:
+        return model
+    stated = opset.version
+    for version in (OLDEST, NEWEST):
+        opset.version = min(version, stated) if version == NEWEST else version
+        trial = _with_axes(model, copy) if version == OLDEST else model
+        if _is_valid(trial):
+            return trial
+    opset.version = stated
+    return model
+
+
+def _with_axes(model: Any, copy: Copy) -> Any:
+    """Return a copy in which the axes of reductions are attributes, as they were in opset 17."""
+    trial = type(model)()
+    trial.CopyFrom(model)
+    for node in trial.graph.node:
+        axes = copy.value(node, 1) if node.op_type in _WITH_AXES else None
+        if axes is not None:
+            del node.input[1:]
+            node.attribute.add(name="axes", type=7, ints=axes.tolist())  # 7 is INTS
+    return trial
+
+
+def _is_valid(model: Any) -> bool:
     import onnx
 
-    model.ir_version = min(model.ir_version, IR)
-    for opset in model.opset_import:
-        if opset.domain in ("", "ai.onnx") and opset.version > NEWEST:
-            stated, opset.version = opset.version, NEWEST
-            try:
-                onnx.checker.check_model(model)
-            except (onnx.checker.ValidationError, RuntimeError, ValueError):
-                opset.version = stated
+    try:
+        onnx.checker.check_model(model)
+    except (onnx.checker.ValidationError, RuntimeError, ValueError):
+        return False
+    return True
 
 
 def _gemm(node: Any, copy: Copy) -> list[Any]:
@@ -203,4 +235,5 @@ _CHANGES: dict[str, Callable[[Any, Copy], list[Any]]] = {
     "Gemm": _gemm,
     "MaxPool": _pooling,
     "Pad": _pad,
+    "Resize": resize,
 }

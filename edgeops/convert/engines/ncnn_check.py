@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 from edgeops.convert.engines.ncnn_adapt import Copy, is_loop
 from edgeops.convert.engines.ncnn_forms import POWERS, exponent_of
+from edgeops.convert.engines.ncnn_resize import why_not
 from edgeops.errors import Finding
 from edgeops.model.load import graph_inputs, graph_outputs
 
@@ -44,6 +45,9 @@ def _batches(model: Any) -> Iterator[Finding]:
 
 def _empty(single: Any) -> Iterator[Finding]:
     copy = Copy(single)
+    for value in single.graph.input:
+        if 0 in (copy.sizes(value.name) or ()):
+            yield _finding(value.name, "", f"the input {value.name!r} is empty", "ncnn has no such")
     for node in single.graph.node:
         for name in node.output:
             if 0 in (copy.sizes(name) or ()):
@@ -57,6 +61,10 @@ def _values(single: Any) -> Iterator[Finding]:
         if steps is not None and (steps != 1).any():
             has = f"it has steps {steps.tolist()}"
             yield _finding(node.name, node.op_type, has, "ncnn cuts out only what lies together")
+        if node.op_type == "Resize":
+            has = why_not(node, copy)
+            if has:
+                yield _finding(node.name, "Resize", has, "ncnn finds pixels in another way")
         if node.op_type == "Pow" and exponent_of(node, copy) not in POWERS:
             has = "its exponent is no constant of 0.5 or a small whole number"
             yield _finding(node.name, "Pow", has, "ncnn's powers of zero and below are wrong")

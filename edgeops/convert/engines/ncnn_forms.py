@@ -14,23 +14,38 @@ _SEQUENCE_LENGTHS, _INITIAL = 4, (5, 6)
 
 
 def reduce(node: Any, copy: Copy) -> list[Any]:
-    """State a single axis twice: pnnx reads a list of one as no list, and reduces nothing."""
+    """State a single axis twice: pnnx reads a list of one as no list, and reduces nothing.
+
+    Maxima and minima it takes over one axis only: they become one node an axis.
+    """
     import numpy as np
     from onnx import helper
 
-    axes = copy.value(node, 1)
-    if axes is None or axes.size > 1:
+    stated = {a.name: helper.get_attribute_value(a) for a in node.attribute}
+    axes, sizes = copy.value(node, 1), copy.sizes(node.input[0])
+    if "axes" in stated:
+        axes = np.asarray(stated["axes"], np.int64)
+    if sizes is None or (axes is None and len(node.input) > 1 and node.input[1]):
         return [node]
-    idle = any(a.name == "noop_with_empty_axes" and a.i for a in node.attribute)
-    if axes.size == 0 and idle:
-        return [helper.make_node("Identity", [node.input[0]], list(node.output))]
-    inputs = [node.input[0]]
-    if axes.size:
-        inputs.append(copy.add(f"{node.output[0]}/axes", np.repeat(axes.reshape(-1), 2)))
-    made = helper.make_node(node.op_type, inputs, list(node.output))
-    made.attribute.extend(node.attribute)
-    made.name = node.name
-    return [made]
+    if axes is None or axes.size == 0:
+        if stated.get("noop_with_empty_axes", 0):
+            return [helper.make_node("Identity", [node.input[0]], list(node.output))]
+        axes = np.arange(len(sizes))
+    axes, keep = axes.reshape(-1) % len(sizes), stated.get("keepdims", 1)
+    made = node.output[0]
+    if node.op_type not in ("ReduceMax", "ReduceMin"):
+        listed = copy.add(f"{made}/axes", np.resize(axes, max(len(axes), 2)))
+        return [helper.make_node(node.op_type, [node.input[0], listed], [made], keepdims=keep)]
+    nodes, left = [], node.input[0]
+    for number, axis in enumerate(axes.tolist()):
+        name = made if keep and number == len(axes) - 1 else f"{made}/{number}"
+        listed = copy.add(f"{made}/axis{number}", np.asarray([axis], np.int64))
+        nodes.append(helper.make_node(node.op_type, [left, listed], [name], keepdims=1))
+        left = name
+    if not keep:
+        gone = copy.add(f"{made}/axes", axes)
+        nodes.append(helper.make_node("Squeeze", [left, gone], [made]))
+    return nodes
 
 
 def chain(node: Any, copy: Copy) -> list[Any]:
