@@ -7,7 +7,13 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from edgeops.convert.routes import engine_of, route, sources_of, wrong_kind
+from edgeops.convert.routes import (
+    engine_of,
+    precision_misfits,
+    route,
+    sources_of,
+    wrong_kind,
+)
 from edgeops.core import registry
 from edgeops.core.contracts import ConvertOptions
 from edgeops.errors import (
@@ -227,7 +233,8 @@ def misfits(
     int8 passes where ``makes_int8`` says that quantize comes after it. Raises MissingError when
     the engine is not installed and has no table.
     """
-    found = _of_precision(converter, examined.options.precision, makes_int8=makes_int8)
+    also = ("int8",) if makes_int8 else ()
+    found = precision_misfits(converter, examined.options.precision, also)
     if examined.kind not in sources_of(converter):
         found.append(_told(wrong_kind(converter, examined.kind, examined.path)))
     else:
@@ -269,23 +276,6 @@ def _of_model(converter: Converter, examined: Examined) -> list[Finding]:
             absent.code, absent.what, where=absent.where, why=absent.why, fix=absent.fix
         )
     return findings(engine, examined.proto, examined.options)
-
-
-def _of_precision(converter: Converter, precision: str, *, makes_int8: bool) -> list[Finding]:
-    allowed = (*converter.precisions, *(("int8",) if makes_int8 else ()))
-    if precision in allowed:
-        return []
-    int8 = precision == "int8"
-    return [
-        Finding(
-            "precision-unsupported",
-            f"convert for {engine_of(converter)} does not make {precision}",
-            where=engine_of(converter),
-            why=f"it makes {', '.join(converter.precisions)}",
-            fix="make it with edgeops quantize" if int8 else f"use one of: {', '.join(allowed)}",
-            details={"node": "", "op": "", "alternatives": list(allowed)},
-        )
-    ]
 
 
 def _row(

@@ -71,13 +71,15 @@ def locate(request: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _feeds(
-    source: Session, samples: Samples | None, differs: Mapping[str, int]
+    source: Session, samples: Samples | None, differs: Mapping[str, Any]
 ) -> list[dict[str, Any]]:
     """Return the sample that differed, and the batch that it came in when that is a larger one."""
     from edgeops.convert import samples as sample_files
     from edgeops.runtime.batch import batch_size, feeds
 
     given = sample_files.given(samples, source)
+    if differs.get("rows"):
+        given = sample_files.chosen(given, differs["rows"])
     part = sample_files.pick(given, differs["count"])
     size = batch_size(part, source.inputs, differs["batch"])
     whole = [feed for feed, _ in feeds(part, source.inputs, size)]

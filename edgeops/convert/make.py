@@ -8,14 +8,14 @@ from __future__ import annotations
 
 import tempfile
 import time
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from edgeops.convert import routes
 from edgeops.core.files import folder_atomic
 from edgeops.core.variant import read_variant, refuse_foreign_folder
-from edgeops.errors import Finding, MissingError, RefusedError, UsageProblem, from_findings
+from edgeops.errors import MissingError, RefusedError, UsageProblem, from_findings
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from edgeops.core.events import Events
 
 OPSET = 17
+_MODEL = " MODEL "
 
 
 @dataclass(frozen=True)
@@ -115,7 +116,9 @@ def convert_model(
     start = time.perf_counter()
     recipe = recipe or Recipe()
     converter = available(routes.route(engine, recipe.via))
-    require_precision(converter, recipe.precision)
+    misfits = routes.precision_misfits(converter, recipe.precision)
+    if misfits:
+        raise from_findings(misfits, RefusedError)
     form = routes.form_for(converter, recipe.form)
     refuse_foreign_folder(out, "convert")
     request = {
@@ -126,6 +129,7 @@ def convert_model(
         "engine": engine,
         "samples": None,
         "data": "",
+        "named": _named(model, root),
     }
     events.step(f"converting {model.name} for {engine} ({recipe.precision}), proving it equal")
     with tempfile.TemporaryDirectory(prefix="edgeops-") as room:
@@ -158,7 +162,19 @@ def _converted(request: Mapping[str, Any], out: Path, *, events: Events) -> dict
         with folder_atomic(out) as new:
             return contained({**request, "task": "convert", "out": str(new)}, model_bytes=size)
     except RefusedError as error:
-        raise with_suspect(error, request, model_bytes=size, events=events) from error
+        told = with_suspect(error, request, model_bytes=size, events=events)
+        # Findings of tables name commands to type, for whichever model.
+        told.fix = told.fix.replace(_MODEL, f" {request['named']} ")
+        told.findings = tuple(
+            replace(finding, fix=finding.fix.replace(_MODEL, f" {request['named']} "))
+            for finding in told.findings
+        )
+        raise told from error
+
+
+def _named(model: Path, root: Path | None) -> str:
+    base = root or Path.cwd()
+    return str(model.relative_to(base)) if model.is_relative_to(base) else str(model)
 
 
 def _result(answer: Mapping[str, Any], out: Path) -> dict[str, Any]:
@@ -202,20 +218,3 @@ def require_kind(converter: Converter, model: Path) -> str:
     if kind in routes.sources_of(converter):
         return kind
     raise routes.wrong_kind(converter, kind, model)
-
-
-def require_precision(converter: Converter, precision: str) -> None:
-    """Raise RefusedError ``precision-unsupported`` for what the converter does not make."""
-    if precision in converter.precisions:
-        return
-    int8 = precision == "int8"
-    allowed = ", ".join(converter.precisions)
-    finding = Finding(
-        "precision-unsupported",
-        f"convert for {routes.engine_of(converter)} does not make {precision}",
-        where=routes.engine_of(converter),
-        why=f"it makes {allowed}",
-        fix="make it with edgeops quantize" if int8 else f"use one of: {allowed}",
-        details={"node": "", "op": "", "alternatives": list(converter.precisions)},
-    )
-    raise from_findings([finding], RefusedError)

@@ -45,6 +45,18 @@ def reference(source: Source, converter: Converter) -> Session:
     return session
 
 
+def otherwise(source: Source) -> list[Session]:
+    """Return sessions that run the source in another way: ONNX without optimizations."""
+    if source.kind != "onnx":
+        return []
+    from edgeops.runtime.engines.onnxruntime import OnnxRuntimeSession
+
+    plain = OnnxRuntimeSession(
+        source.path, inputs=source.inputs, outputs=source.outputs, optimize=False
+    )
+    return [plain]
+
+
 class TfliteReference:
     """A .tflite model on LiteRT's reference kernels: slow, plain loops, without delegates."""
 

@@ -5,9 +5,10 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from edgeops.core import registry
-from edgeops.errors import MissingError, RefusedError, UsageProblem
+from edgeops.errors import Finding, MissingError, RefusedError, UsageProblem
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
     from pathlib import Path
 
     from edgeops.core.contracts import Converter
@@ -104,6 +105,26 @@ def known_forms() -> tuple[str, ...]:
     plugins = registry.registered("converters")
     found = [forms_of(plugin.value) for plugin in plugins if plugin.value is not None]
     return tuple(dict.fromkeys(form for forms in found for form in forms))
+
+
+def precision_misfits(
+    converter: Converter, precision: str, also: Sequence[str] = ()
+) -> list[Finding]:
+    """Return a finding for a precision that the converter does not make, nor one of ``also``."""
+    allowed = (*converter.precisions, *also)
+    if precision in allowed:
+        return []
+    int8 = precision == "int8"
+    return [
+        Finding(
+            "precision-unsupported",
+            f"convert for {engine_of(converter)} does not make {precision}",
+            where=engine_of(converter),
+            why=f"it makes {', '.join(converter.precisions)}",
+            fix="make it with edgeops quantize" if int8 else f"use one of: {', '.join(allowed)}",
+            details={"node": "", "op": "", "alternatives": list(allowed)},
+        )
+    ]
 
 
 def wrong_kind(converter: Converter, kind: str, model: Path) -> EdgeopsError:

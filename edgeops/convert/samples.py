@@ -33,12 +33,17 @@ def pick(samples: Samples, count: int = COUNT) -> Samples:
     """Return at most ``count`` samples, evenly spread, for files are often sorted by class."""
     if samples.count <= count:
         return samples
-    rows = [index * samples.count // count for index in range(count)]
+    return chosen(samples, [index * samples.count // count for index in range(count)])
+
+
+def chosen(samples: Samples, rows: Sequence[int]) -> Samples:
+    """Return the samples of these numbers."""
+    picked = list(rows)
     arrays = {
-        name: array if array.ndim == 0 else array[rows] for name, array in samples.arrays.items()
+        name: array if array.ndim == 0 else array[picked] for name, array in samples.arrays.items()
     }
-    labels = None if samples.labels is None else samples.labels[rows]
-    return replace(samples, arrays=arrays, labels=labels, count=count)
+    labels = None if samples.labels is None else samples.labels[picked]
+    return replace(samples, arrays=arrays, labels=labels, count=len(picked))
 
 
 def affordable(samples: Samples, session: Session) -> Samples:
