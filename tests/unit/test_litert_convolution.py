@@ -138,6 +138,7 @@ def test_conv_is_refused_with_four_spatial_axes():
         ),
         ((1, 3, 5, 6), (3, 4, 3, 3), {"strides": [2, 2], "output_shape": [10, 12]}),
         ((1, 3, 5, 6), (3, 4, 3, 3), {"strides": [3, 2], "output_shape": [10, 8]}),
+        ((1, 1, 3, 3), (1, 2, 3, 3), {"strides": [3, 2], "output_shape": [10, 8]}),
         ((2, 3, 7), (3, 4, 3), {"strides": [2], "pads": [1, 0], "output_padding": [1]}),
         ((1, 2, 3, 4, 5), (2, 3, 2, 3, 2), {"strides": [2, 1, 2], "pads": [0, 1, 1, 1, 0, 0]}),
     ],

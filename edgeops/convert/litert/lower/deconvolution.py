@@ -116,7 +116,7 @@ def _reaches(
     strides = node.attr("strides") or [1] * count
     dilations = node.attr("dilations") or [1] * count
     pads = node.attr("pads") or [0] * (2 * count)
-    added = node.attr("output_padding") or [0] * count
+    added = list(node.attr("output_padding") or [0] * count)
     wanted = node.attr("output_shape")
     auto = node.attr("auto_pad", "NOTSET")
     if min(pads) < 0:
@@ -134,7 +134,10 @@ def _reaches(
                     code="dynamic-shape",
                 )
             spread = int(size) * strides[axis] - wanted[axis] if wanted else 0
-            total = max(spread + extent - strides[axis] + added[axis], 0)
+            total = spread + extent - strides[axis] + added[axis]
+            if wanted and total < 0:
+                added[axis] -= total  # asked for more than the inputs reach
+            total = max(total, 0)
             begin, end = total // 2, total - total // 2
             if auto != "SAME_UPPER":
                 begin, end = end, begin
