@@ -61,7 +61,7 @@ class MnnSession:
         """
         with self._lock:
             if self._forms is not None and self._is_as_before(arrays):
-                return self._answers(self._forward(self._feed(arrays)), "")
+                return self._answers(self._forward(arrays), "")
             return self._first(arrays)
 
     def _is_as_before(self, arrays: Mapping[str, Any]) -> bool:
@@ -78,9 +78,8 @@ class MnnSession:
         if wrong:
             raise wrong
         self._forms = None
-        feed = self._feed(arrays)
         with hushed() as said:
-            found = self._forward(feed)
+            found = self._forward(arrays)
         answers = self._answers(found, said.last())
         self._forms = [(t.name, arrays[t.name].shape, arrays[t.name].dtype) for t in self.inputs]
         return answers
@@ -114,7 +113,9 @@ class MnnSession:
             dtype = _ENGINE_DTYPES.get(str(variable.dtype).rpartition(".")[2])
             if dtype is None:
                 raise _load_failed(path, f"its input {tensor.name!r} is {variable.dtype}")
-            types = (np.dtype(dtype), variable.dtype, variable.data_format)
+            packed = variable.data_format == expr.NC4HW4  # its own layout: given as NCHW
+            layout = expr.NCHW if packed else variable.data_format
+            types = (np.dtype(dtype), variable.dtype, layout)
             self._types.append((tensor.name, *types))
 
     def _feed(self, arrays: Mapping[str, Any]) -> list[Any]:
@@ -146,10 +147,10 @@ class MnnSession:
             fix=f"give values within the range of {dtype}",
         )
 
-    def _forward(self, feed: list[Any]) -> Sequence[Any]:
+    def _forward(self, arrays: Mapping[str, Any]) -> Sequence[Any]:
         try:
-            found: Sequence[Any] = self._module.forward(feed)
-        except SystemError:
+            found: Sequence[Any] = self._module.forward(self._feed(arrays))
+        except SystemError:  # what its binding raises for all that goes wrong
             return ()
         return found
 
