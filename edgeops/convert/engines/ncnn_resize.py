@@ -62,7 +62,7 @@ def why_not(node: Any, copy: Copy) -> str:
 
 
 def _why_not_nearest(factors: list[float], way: str, rounding: str) -> str:
-    """ncnn takes the pixel at ``floor(index / factor)``."""
+    """Tell for ncnn, which takes the pixel at ``floor(index / factor)``."""
     whole = all(factor >= 1 and factor == int(factor) for factor in factors)
     parts = all(factor >= 1 or 1 / factor == round(1 / factor) for factor in factors)
     floors = way == "asymmetric" and rounding == "floor"

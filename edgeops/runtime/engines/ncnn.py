@@ -49,7 +49,9 @@ class NcnnSession:
         self.inputs, self.outputs = about.inputs, about.outputs
         self._where = about.model_file
         self._loop = bool(about.extra["loop"])
-        self._in = [_port(tensor, about.extra["inputs"]) for tensor in about.inputs]
+        read = [tensor for tensor in about.inputs if tensor.name in about.extra["inputs"]]
+        self._all_read = len(read) == len(about.inputs)
+        self._in = [_port(tensor, about.extra["inputs"]) for tensor in read]
         self._out = [_port(tensor, about.extra["outputs"]) for tensor in about.outputs]
         self._mat, self._numpy = ncnn.Mat, np
         self._net = load_net(folder / about.model_file, threads, half=about.precision == "fp16")
@@ -76,7 +78,7 @@ class NcnnSession:
             shape = getattr(array, "shape", None)
             if shape != port.shape or getattr(array, "dtype", None) != port.source:
                 return False
-        return True
+        return self._all_read
 
     def _each(self, arrays: Mapping[str, Any]) -> dict[str, Any]:
         looped = [t.name for t in self.inputs if t.shape and not isinstance(t.shape[0], int)]
