@@ -149,10 +149,11 @@ def ceiled(graph: Rewriter, node: Any) -> list[Any]:
         count = math.ceil((padded - reach) / strides[axis]) + 1
         if (count - 1) * strides[axis] >= int(size or 0) + pads[axis]:
             count -= 1
-        # Negative when the last window was left out: floor counts it no more either.
-        pads[axis + axes] += min((count - 1) * strides[axis] + reach - padded, reach - 1)
-    if min(pads) < 0:
-        return [node]
+        end = pads[axis + axes] + (count - 1) * strides[axis] + reach - padded
+        whole = int(size or 0) + pads[axis] + max(end, 0)
+        if end >= reach or (whole - reach) // strides[axis] + 1 != count:
+            return [node]
+        pads[axis + axes] = max(end, 0)
     put(node, "pads", pads)
     put(node, "ceil_mode", 0)
     return [node]
