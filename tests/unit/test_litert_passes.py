@@ -16,6 +16,7 @@ RANDOM = np.random.default_rng(5)
 WEIGHTS = {
     "w1": RANDOM.normal(0, 0.3, (8, 3, 3, 3)).astype("float32"),
     "w2": RANDOM.normal(0, 0.3, (8, 8, 3, 3)).astype("float32"),
+    "factor": RANDOM.normal(0, 0.3, (8, 1, 1)).astype("float32"),
     "bias": RANDOM.normal(0, 0.3, (1, 8, 1, 1)).astype("float32"),
 }
 X = RANDOM.normal(0, 1, (1, 3, 8, 8)).astype("float32")
@@ -93,3 +94,41 @@ def test_a_transpose_and_its_inverse_leave_nothing():
     nodes = [helper.make_node("Transpose", ["x"], ["a"], perm=[0, 3, 1, 2]), conv("a", "w1", "b")]
     nodes.append(helper.make_node("Transpose", ["b"], ["y"], perm=[0, 2, 3, 1]))
     assert operators(nodes, {"x": x}, ["y"], ("w1",)) == {"CONV_2D": 1}
+
+
+@pytest.mark.parametrize("group", [1, 3])
+def test_factors_of_channels_become_weights(group):
+    WEIGHTS["w3"] = RANDOM.normal(0, 0.3, (9, 3 // group, 3, 3)).astype("float32")
+    WEIGHTS["f3"] = RANDOM.normal(0, 0.3, (9, 1, 1)).astype("float32")
+    nodes = [
+        helper.make_node("Conv", ["x", "w3"], ["a"], pads=[1] * 4, group=group),
+        helper.make_node("Mul", ["a", "f3"], ["b"]),
+        helper.make_node("Add", ["b", "f3"], ["c"]),
+        helper.make_node("Relu", ["c"], ["y"]),
+    ]
+    found = operators(nodes, {"x": X}, ["y"], ("w3", "f3"))
+    code = "CONV_2D" if group == 1 else "DEPTHWISE_CONV_2D"
+    assert found == {"TRANSPOSE": 2, code: 1}
+
+
+def test_a_factor_behind_an_activation_stays():
+    nodes = [
+        conv("x", "w1", "a"),
+        helper.make_node("Relu", ["a"], ["b"]),
+        helper.make_node("Mul", ["b", "factor"], ["y"]),
+    ]
+    found = operators(nodes, {"x": X}, ["y"], ("w1", "factor"))
+    assert found == {"TRANSPOSE": 2, "CONV_2D": 1, "MUL": 1}
+
+
+@pytest.mark.parametrize(("activation", "code"), [("Relu", "PAD"), ("Tanh", "PADV2")])
+def test_pools_of_what_is_never_negative_are_padded_with_zeros(activation, code):
+    nodes = [
+        conv("x", "w1", "a"),
+        helper.make_node(activation, ["a"], ["b"]),
+        helper.make_node(
+            "MaxPool", ["b"], ["y"], kernel_shape=[3, 3], pads=[1] * 4, strides=[2, 2]
+        ),
+    ]
+    found = operators(nodes, {"x": X}, ["y"], ("w1",))
+    assert found[code] == 1

@@ -1,7 +1,8 @@
 """Rewrites of the LiteRT graph that keep its meaning, in the order in which they help each other.
 
-``gelu`` finds an activation in its parts, ``transposes`` sinks transposes to where they cancel, ``fuse`` joins activations and biases to what
-computes them, ``int8`` lets operators work on integers, ``tidy`` removes what is left without use.
+``gelu`` finds an activation in its parts, ``transposes`` sinks transposes to where they cancel,
+``fuse`` joins factors, biases and activations to what computes them, ``pads`` pads with zeros where
+that is as good, ``int8`` lets operators work on integers, ``tidy`` removes what is left without use.
 """
 
 from __future__ import annotations
@@ -17,6 +18,7 @@ def run_passes(graph: Graph) -> None:
     from edgeops.convert.litert.passes.fuse import fuse
     from edgeops.convert.litert.passes.gelu import fuse_gelu
     from edgeops.convert.litert.passes.int8 import to_int8
+    from edgeops.convert.litert.passes.pads import zero_pads
     from edgeops.convert.litert.passes.tidy import tidy
     from edgeops.convert.litert.passes.transposes import cancel_transposes
 
@@ -25,5 +27,6 @@ def run_passes(graph: Graph) -> None:
     cancel_transposes(graph)
     tidy(graph)
     fuse(graph)
+    zero_pads(graph)
     to_int8(graph)
     tidy(graph)

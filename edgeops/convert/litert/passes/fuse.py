@@ -1,12 +1,14 @@
-"""Join what one kernel computes at once: a bias and an activation with what comes before them."""
+"""Join what one kernel computes at once: factors, biases and activations with what they follow."""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from edgeops.convert.litert.ir import Tensor
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from edgeops.convert.litert.ir import Graph, Op
 
 # The schema's enum ActivationFunctionType.
@@ -17,12 +19,11 @@ _BIAS = 2
 
 
 def fuse(graph: Graph) -> None:
-    """Fuse biases, then activations, into the operators before them."""
-    _each(graph, _fuse_bias)
-    _each(graph, _fuse_activation)
+    """Fuse each operator into the one before it, where that computes both in one go.
 
-
-def _each(graph: Graph, rule: object) -> None:
+    An operator that was joined is what the next one follows, so one walk takes whole chains: a
+    convolution, its factors, its bias, its activation.
+    """
     producers, readers = graph.producers(), graph.readers()
     outputs = {id(tensor) for tensor in graph.outputs}
     gone: set[int] = set()
@@ -32,7 +33,8 @@ def _each(graph: Graph, rule: object) -> None:
             continue
         value = source.outputs[0]
         alone = len(readers.get(id(value), [])) == 1 and id(value) not in outputs
-        if alone and not source.options.get("fusedActivationFunction") and rule(source, op):  # type: ignore[operator] # one of the two functions below
+        plain = not source.options.get("fusedActivationFunction")
+        if alone and plain and any(rule(graph, source, op) for rule in _RULES):
             source.outputs = op.outputs
             producers[id(op.outputs[0])] = source
             gone.add(id(op))
@@ -45,7 +47,7 @@ def _before(op: Op, producers: dict[int, Op]) -> Op | None:
     return producers.get(id(computed[0])) if len(computed) == 1 else None
 
 
-def _fuse_activation(source: Op, op: Op) -> bool:
+def _fuse_activation(graph: Graph, source: Op, op: Op) -> bool:  # noqa: ARG001 - as all rules
     floats = source.outputs[0].dtype == "float32"
     if op.code not in _ACTIVATIONS or source.code not in _FUSING or not floats:
         return False
@@ -53,33 +55,68 @@ def _fuse_activation(source: Op, op: Op) -> bool:
     return True
 
 
-def _fuse_bias(source: Op, op: Op) -> bool:
+def _fuse_bias(graph: Graph, source: Op, op: Op) -> bool:  # noqa: ARG001 - as all rules
     """Add a constant that has one number for each channel to the bias."""
+    constant = _per_channel(source, op) if op.code == "ADD" else None
+    if constant is None:
+        return False
+    bias = _bias(source)
+    source.inputs[_BIAS] = _made(op, "bias", bias + constant)
+    return True
+
+
+def _fuse_factor(graph: Graph, source: Op, op: Op) -> bool:
+    """Multiply weights and bias by a constant that has one number for each channel.
+
+    Weights that lie on the integers of a quantized model stay there.
+    """
+    constant = _per_channel(source, op) if op.code == "MUL" else None
+    if constant is None or graph.grids.get(source.node):
+        return False
+    weights = source.inputs[1]
+    if weights is None or not weights.is_constant:
+        return False
+    axis = 3 if source.code == "DEPTHWISE_CONV_2D" else 0
+    shape = [1] * weights.rank
+    shape[axis] = len(constant)
+    source.inputs[_BIAS] = _made(op, "bias", _bias(source) * constant)
+    source.inputs[1] = _made(op, "weights", weights.data * constant.reshape(shape))
+    return True
+
+
+def _per_channel(source: Op, op: Op) -> Any:
+    """Return the constant of ``op`` as one number a channel of a layer with weights, or None."""
     import numpy as np
 
-    if (
-        op.code != "ADD"
-        or source.code not in _WEIGHTED
-        or op.options.get("fusedActivationFunction")
-    ):
-        return False
-    constant = next((t for t in op.inputs if t is not None and t.is_constant), None)
     out = source.outputs[0]
-    if constant is None or out.dims != op.outputs[0].dims or out.dtype != "float32":
-        return False
     channels = out.dims[-1]
-    per_channel = constant.data.size in (1, channels) and (
-        constant.data.size == 1 or constant.data.shape[-1] == channels
-    )
+    constant = next((t for t in op.inputs if t is not None and t.is_constant), None)
+    if source.code not in _WEIGHTED or constant is None or not isinstance(channels, int):
+        return None
+    if op.options.get("fusedActivationFunction") or out.dims != op.outputs[0].dims:
+        return None
     bias = source.inputs[_BIAS] if len(source.inputs) > _BIAS else None
-    if (
-        not per_channel
-        or not isinstance(channels, int)
-        or (bias is not None and not bias.is_constant)
-    ):
-        return False
-    base = np.zeros(channels, "float32") if bias is None else bias.data
-    added = base + np.broadcast_to(constant.data.reshape(-1), (channels,))
-    joined = Tensor(f"{constant.name}/bias", (channels,), "float32", added.astype("float32"))
-    source.inputs = [*source.inputs[:_BIAS], joined]
-    return True
+    if out.dtype != "float32" or (bias is not None and not bias.is_constant):
+        return None
+    size = constant.data.size
+    if size != 1 and not (size == channels and constant.data.shape[-1] == channels):
+        return None
+    return np.broadcast_to(constant.data.reshape(-1), (channels,))
+
+
+def _bias(source: Op) -> Any:
+    """Return the bias of a layer; its input is there from now on."""
+    import numpy as np
+
+    source.inputs += [None] * (_BIAS + 1 - len(source.inputs))
+    bias = source.inputs[_BIAS]
+    channels = source.outputs[0].dims[-1]
+    return np.zeros(int(channels), "float32") if bias is None else bias.data
+
+
+def _made(op: Op, what: str, array: Any) -> Tensor:
+    data = array.astype("float32")
+    return Tensor(f"{op.outputs[0].name}/{what}", tuple(data.shape), "float32", data)
+
+
+_RULES: tuple[Callable[[Graph, Op, Op], bool], ...] = (_fuse_factor, _fuse_bias, _fuse_activation)
