@@ -27,14 +27,11 @@ def quantize_linear(b: Builder, node: Node) -> None:
     if x.is_constant:
         b.bind(node.outputs[0], b.const(_integers(x.data, quant, dtype), x.name))
         return
-    if dtype not in _KERNELS or quant.scale.size > 1:
-        b.refuse(
-            node,
-            f"LiteRT quantizes to {', '.join(_KERNELS)} with one scale",
-            code="dtype-unsupported",
-        )
-    if dtype == "int16" and quant.zero.any():
-        b.refuse(node, "LiteRT's int16 has no zero point", code="dtype-unsupported")
+    if dtype not in {*_KERNELS, "uint16"}:
+        b.refuse(node, f"LiteRT has no way to round to {dtype}", code="dtype-unsupported")
+    if not _has_kernel(dtype, quant):
+        b.bind(node.outputs[0], _rounded(b, x, quant, dtype))
+        return
     out = b.emit("QUANTIZE", [b.cast(x, "float32")], x.dims, dtype)
     out.quant = quant
     b.bind(node.outputs[0], out)
@@ -51,12 +48,39 @@ def dequantize_linear(b: Builder, node: Node) -> None:
         b.on_grid(node.outputs[0], quant)
         b.bind(node.outputs[0], b.const(data, node.outputs[0]))
         return
-    if x.dtype in _KERNELS and quant.scale.size == 1 and (x.quant is None or _same(x.quant, quant)):
+    if _has_kernel(x.dtype, quant) and (x.quant is None or _same(x.quant, quant)):
         x.quant = quant
         out = b.emit("DEQUANTIZE", [x], x.dims, "float32")
     else:
         out = _composed(b, x, quant)
     b.bind(node.outputs[0], b.cast(out, dtype))
+
+
+def _has_kernel(dtype: str, quant: Quant) -> bool:
+    """Return whether LiteRT knows such integers: one scale, and int16 around zero only."""
+    if dtype not in _KERNELS or quant.scale.size > 1:
+        return False
+    return dtype != "int16" or not quant.zero.any()
+
+
+def _rounded(b: Builder, x: Tensor, quant: Quant, dtype: str) -> Tensor:
+    """Return the integers by arithmetic, where the kernel does not do it."""
+    import numpy as np
+
+    limits = np.iinfo(dtype)
+    scale, zero, low, high = (
+        b.const(np.asarray(part, "float32"), "quant")
+        for part in (
+            _along(quant, quant.scale, x.rank),
+            _along(quant, quant.zero, x.rank),
+            limits.min,
+            limits.max,
+        )
+    )
+    out = b.emit("ROUND", [b.emit("DIV", [b.cast(x, "float32"), scale], x.dims)], x.dims)
+    out = b.emit("ADD", [out, zero], x.dims)
+    out = b.emit("MAXIMUM", [low, out], x.dims)
+    return b.cast(b.emit("MINIMUM", [high, out], x.dims), dtype)
 
 
 def _composed(b: Builder, x: Tensor, quant: Quant) -> Tensor:
