@@ -24,7 +24,8 @@ OLDEST = 17
 IR = 10
 _MATRIX = 2
 _AXES_OF_PAD = 3
-_WITH_AXES = {
+_OLD_MODES = {b"linear": b"bilinear", b"cubic": b"bicubic"}
+_REDUCTIONS = {
     *("ReduceMean", "ReduceMax", "ReduceMin", "ReduceProd", "ReduceL1", "ReduceL2"),
     "ReduceLogSumExp",
 }
@@ -136,22 +137,24 @@ def _lower_opset(model: Any, copy: Copy) -> Any:
     stated = opset.version
     for version in (OLDEST, NEWEST):
         opset.version = min(version, stated) if version == NEWEST else version
-        trial = _with_axes(model, copy) if version == OLDEST else model
+        trial = _as_in_17(model, copy) if version == OLDEST else model
         if _is_valid(trial):
             return trial
     opset.version = stated
     return model
 
 
-def _with_axes(model: Any, copy: Copy) -> Any:
-    """Return a copy in which the axes of reductions are attributes, as they were in opset 17."""
+def _as_in_17(model: Any, copy: Copy) -> Any:
+    """Return a copy with what opset 17 said otherwise: axes of reductions, ways to sample."""
     trial = type(model)()
     trial.CopyFrom(model)
     for node in trial.graph.node:
-        axes = copy.value(node, 1) if node.op_type in _WITH_AXES else None
+        axes = copy.value(node, 1) if node.op_type in _REDUCTIONS else None
         if axes is not None:
             del node.input[1:]
             node.attribute.add(name="axes", type=7, ints=axes.tolist())  # 7 is INTS
+        for attribute in node.attribute if node.op_type == "GridSample" else ():
+            attribute.s = _OLD_MODES.get(attribute.s, attribute.s)
     return trial
 
 

@@ -15,11 +15,18 @@ if TYPE_CHECKING:
 
 _INITIAL_STATES = (5, 6)
 _STEPS = 4
+_AXES = 4
+# Layers whose first axis pnnx takes for the batch (pnnx's solve_batch_index).
+_BATCHED = {
+    *("Conv", "ConvTranspose", "MaxPool", "AveragePool", "GlobalAveragePool", "GlobalMaxPool"),
+    *("BatchNormalization", "InstanceNormalization", "GroupNormalization", "LayerNormalization"),
+    *("PRelu", "LRN", "Resize", "DepthToSpace", "Gemm", "GridSample"),
+}
 
 
 def findings_by_value(model: Any, single: Any) -> list[Finding]:
     """Return the findings of a prepared model; ``single`` is that model with a batch of one."""
-    return [*_batches(model), *_empty(single), *_values(single)]
+    return [*_batches(model), *_empty(single), *_values(single), *_axes(single)]
 
 
 def _batches(model: Any) -> Iterator[Finding]:
@@ -61,6 +68,9 @@ def _values(single: Any) -> Iterator[Finding]:
         if steps is not None and (steps != 1).any():
             has = f"it has steps {steps.tolist()}"
             yield _finding(node.name, node.op_type, has, "ncnn cuts out only what lies together")
+        idle = any(a.name == "noop_with_empty_axes" and a.i for a in node.attribute)
+        if idle and not getattr(copy.value(node, 1), "size", 0):
+            yield _finding(node.name, node.op_type, "it reduces nothing", "ncnn has no such layer")
         if node.op_type == "Resize":
             has = why_not(node, copy)
             if has:
@@ -77,6 +87,32 @@ def _values(single: Any) -> Iterator[Finding]:
             if any(state is not None and state.any() for state in states):
                 has = "its initial state is not zero"
                 yield _finding(node.name, node.op_type, has, "pnnx lets it begin at zero")
+
+
+def _axes(single: Any) -> Iterator[Finding]:
+    """Yield nodes with five axes, or constants with a batch, where pnnx does not see the batch.
+
+    A network of ncnn has four axes beside the batch, and pnnx knows the batch by the layers that
+    have one; operators that move axes lose it.
+    """
+    copy = Copy(single)
+    batched = any(node.op_type in _BATCHED for node in single.graph.node)
+    for node in single.graph.node:
+        before, after = (
+            copy.sizes(node.input[0]) if node.input else None,
+            copy.sizes(node.output[0]),
+        )
+        if after is not None and len(after) > _AXES:
+            first = next((a.ints[0] for a in node.attribute if a.name == "perm"), 0)
+            if not batched or first != 0 or (before and before[0] != after[0]):
+                has = f"its {len(after)} axes do not begin with a batch"
+                yield _finding(node.name, node.op_type, has, "ncnn has four axes beside the batch")
+        if node.op_type == "Concat" and batched:
+            sizes = [copy.sizes(name) for name in node.input if name in copy.constants]
+            axis = next((a.i for a in node.attribute if a.name == "axis"), 0)
+            if axis != 0 and any(each and (each[0] or 0) > 1 for each in sizes):
+                has = "a constant among its parts has a batch of its own"
+                yield _finding(node.name, "Concat", has, "constants of ncnn have none")
 
 
 def _by_channel(node: Any, copy: Copy) -> bool:
