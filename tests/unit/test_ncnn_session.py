@@ -248,3 +248,39 @@ def test_model_stays_as_it_was(tmp_path):
     NcnnConverter().convert(proto, tmp_path, ConvertOptions())
     assert proto.SerializeToString() == before
     assert isinstance(proto, onnx.ModelProto)
+
+
+@pytest.mark.parametrize("kind", ["LSTM", "GRU"])
+@pytest.mark.parametrize("count", [1, 3])
+def test_recurrent_layers_agree_over_a_batch(kind, count, tmp_path):
+    random = np.random.default_rng(4)
+    gates = 4 if kind == "LSTM" else 3
+    stated = {} if kind == "LSTM" else {"linear_before_reset": 1}
+    constants = {
+        "w": random.standard_normal((1, gates * 3, 4)),
+        "r": random.standard_normal((1, gates * 3, 3)),
+        "b": random.standard_normal((1, gates * 6)),
+        "d": random.standard_normal((3, 2)),
+    }
+    constants = {name: value.astype("float32") for name, value in constants.items()}
+    constants["one"] = np.array([1])
+    nodes = [
+        helper.make_node("Transpose", ["x"], ["t"], perm=[1, 0, 2]),
+        helper.make_node(kind, ["t", "w", "r", "b"], ["y", "h"], hidden_size=3, **stated),
+        helper.make_node("Squeeze", ["y", "one"], ["s"]),
+        helper.make_node("Transpose", ["s"], ["u"], perm=[1, 0, 2]),
+        helper.make_node("MatMul", ["u", "d"], ["scores"]),
+    ]
+    inputs, outputs = [("x", FLOAT, ["N", 5, 4])], [("scores", FLOAT, ["N", 5, 2])]
+    proto = model(nodes, inputs, outputs, constants)
+    given = random.standard_normal((count, 5, 4)).astype("float32")
+    agree(proto, load(proto, tmp_path / "v"), {"x": given})
+
+
+def test_five_axes_are_refused_where_no_layer_tells_the_batch():
+    nodes = [helper.make_node("Reshape", ["x", "s"], ["y"])]
+    ends = [("x", FLOAT, [2, 24])], [("y", FLOAT, [2, 2, 3, 2, 2])]
+    proto = model(nodes, *ends, {"s": np.array([2, 2, 3, 2, 2])})
+    (finding,) = NcnnConverter().check(proto, ConvertOptions())
+    assert finding.details["op"] == "Reshape"
+    assert "5 axes" in finding.what
