@@ -89,7 +89,7 @@ def _per_channel(source: Op, op: Op) -> Any:
     import numpy as np
 
     out = source.outputs[0]
-    channels = out.dims[-1]
+    channels = out.dims[-1] if out.dims else None
     constant = next((t for t in op.inputs if t is not None and t.is_constant), None)
     if source.code not in _WEIGHTED or constant is None or not isinstance(channels, int):
         return None
