@@ -20,7 +20,7 @@ from edgeops.model.load import graph_inputs, graph_outputs
 from edgeops.runtime.engines.quiet import hushed
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterator, Sequence
 
     from edgeops.core.contracts import ConvertOptions
     from edgeops.core.variant import TensorInfo
@@ -155,6 +155,28 @@ def _same_interface(
                 f"the {side.removesuffix('Names')}s of what it wrote are {', '.join(sorted(has))}, "
                 f"not {', '.join(sorted(wanted))}"
             )
+
+
+def _einsums(model: Any) -> Iterator[Finding]:
+    """Yield Einsum nodes that take a diagonal or name no axes, which no table can say."""
+    from onnx import helper
+
+    for node in model.graph.node:
+        if node.op_type != "Einsum":
+            continue
+        equation = helper.get_node_attr_value(node, "equation").decode().replace(" ", "")
+        terms = equation.partition("->")[0].split(",")
+        if "." not in equation and all(len(set(term)) == len(term) for term in terms):
+            continue
+        name = node.name or node.output[0]
+        yield Finding(
+            "attribute-unsupported",
+            f"mnn does not take Einsum (node {name!r}) with equation = {equation!r}",
+            where=name,
+            why="it takes each axis by a letter of its own, once an operand",
+            fix="write it as MatMul, Transpose and ReduceSum",
+            details={"node": name, "op": "Einsum", "alternatives": ["onnxruntime", "openvino"]},
+        )
 
 
 def _failed(why: str) -> RefusedError:
