@@ -50,7 +50,7 @@ class LiteRtConverter:
         from edgeops.convert import support
 
         found = support.findings(self.name, model, options)
-        return found or _refusals(model, [e for e in support.takers(model) if e != self.name])
+        return found or _refusals(model)
 
     def convert(self, model: Any, out: Path, options: ConvertOptions) -> Variant:
         """Write ``model.tflite`` into ``out``; raises RefusedError naming the node."""
@@ -117,15 +117,17 @@ class LiteRtConverter:
         )
 
 
-def _refusals(model: Any, alternatives: list[str]) -> list[Finding]:
+def _refusals(model: Any) -> list[Finding]:
     """Return the nodes of a prepared model that cannot be said in LiteRT's operators."""
+    from edgeops.convert import support
     from edgeops.convert.litert.lowering import lower
 
     try:
         lower(model)
     except RefusedError as error:
+        others = [engine for engine in support.takers(model) if engine != LiteRtConverter.name]
         return [
-            replace(finding, details={**finding.details, "alternatives": alternatives})
+            replace(finding, details={**finding.details, "alternatives": others})
             for finding in error.findings
         ]
     return []
