@@ -132,3 +132,9 @@ def test_pools_of_what_is_never_negative_are_padded_with_zeros(activation, code)
     ]
     found = operators(nodes, {"x": X}, ["y"], ("w1",))
     assert found[code] == 1
+
+
+def test_a_value_that_two_branches_want_transposed_is_transposed_once():
+    x = RANDOM.normal(0, 1, (1, 8, 8, 8)).astype("float32")
+    nodes = [conv("x", "w2", "a"), helper.make_node("Add", ["a", "x"], ["b"]), conv("b", "w2", "y")]
+    assert operators(nodes, {"x": x}, ["y"], ("w2",)) == {"TRANSPOSE": 2, "CONV_2D": 2, "ADD": 1}

@@ -15,6 +15,7 @@ if TYPE_CHECKING:
 def tidy(graph: Graph) -> None:
     """Fold transposes of constants, turn those that move no element into reshapes, drop the rest."""
     _settle_transposes(graph)
+    _share_transposes(graph)
     _merge_reshapes(graph)
     drop_unread(graph)
 
@@ -68,6 +69,21 @@ def _settle_transposes(graph: Graph) -> None:
         elif moves_nothing(source, order):
             graph.ops[position] = reshape_to(source, out, op.node) or op
     graph.ops = [op for op in graph.ops if not all(tensor.is_constant for tensor in op.outputs)]
+
+
+def _share_transposes(graph: Graph) -> None:
+    """Let operators read the first of several equal transposes of a tensor."""
+    outputs = {id(tensor) for tensor in graph.outputs}
+    first: dict[tuple[int, tuple[int, ...]], Tensor] = {}
+    replaced: dict[int, Tensor] = {}
+    for op in graph.ops:
+        op.inputs = [t if t is None else replaced.get(id(t), t) for t in op.inputs]
+        if op.code != "TRANSPOSE":
+            continue
+        out = op.outputs[0]
+        known = first.setdefault((id(op.inputs[0]), permutation(op)), out)
+        if known is not out and id(out) not in outputs:
+            replaced[id(out)] = known
 
 
 def _merge_reshapes(graph: Graph) -> None:
