@@ -30,6 +30,7 @@ TRANSPOSES = {
     "basic_pitch": 0,
     "magika": 1,
 }
+SLOW = ("magika", "basic_pitch", "mnist_cnn")
 
 
 def convert(folder, model, *options, capsys):
@@ -39,7 +40,11 @@ def convert(folder, model, *options, capsys):
     return json.loads(capsys.readouterr().out)
 
 
-@pytest.mark.parametrize("model", ONNX, ids=lambda model: model.name)
+@pytest.mark.parametrize(
+    "model",
+    [pytest.param(m, marks=pytest.mark.slow if m.name in SLOW else ()) for m in ONNX],
+    ids=[m.name for m in ONNX],
+)
 def test_model_arrives_on_litert_with_its_accuracy(model, corpus, tmp_path, capsys):
     model.data(corpus, tmp_path / "data.npz")
     result = convert(tmp_path, corpus / model.file, "--data", "data.npz", capsys=capsys)
