@@ -32,7 +32,7 @@ def refuse_broken_weights(path: Path, proto: Any) -> None:
     for tensor in tensors(proto):
         if tensor.data_type not in floats:
             continue
-        values = onnx.numpy_helper.to_array(tensor)
+        values = _array(path, tensor)
         if values.dtype.name == "bfloat16":
             values = values.astype(np.float32)
         finite = np.isfinite(values)
@@ -44,6 +44,21 @@ def refuse_broken_weights(path: Path, proto: Any) -> None:
         if not nan and _is_mask(values, broken, {node.op_type for node in users}):
             continue
         raise _error(path, tensor, users, nan=nan, inf=broken.size - nan, size=values.size)
+
+
+def _array(path: Path, tensor: Any) -> Any:
+    import onnx
+
+    try:
+        return onnx.numpy_helper.to_array(tensor)
+    except ValueError as error:
+        raise InputError(
+            "model-invalid",
+            f"{path.name} is not a valid ONNX graph",
+            where=str(path),
+            why=f"the tensor {tensor.name!r} contradicts itself: {error}",
+            fix="export the model again",
+        ) from error
 
 
 def _is_mask(values: Any, broken: Any, operators: set[str]) -> bool:

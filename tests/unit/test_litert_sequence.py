@@ -74,7 +74,10 @@ def layer(
             helper.make_tensor_value_info(
                 "y", TensorProto.FLOAT, (*order(steps, sides, batch), hidden)
             ),
-            *(helper.make_tensor_value_info(n, TensorProto.FLOAT, state_shape) for n in outputs[1:]),
+            *(
+                helper.make_tensor_value_info(n, TensorProto.FLOAT, state_shape)
+                for n in outputs[1:]
+            ),
         ],
         [onnx.numpy_helper.from_array(array, name) for name, array in constants.items()],
     )

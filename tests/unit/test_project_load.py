@@ -138,7 +138,6 @@ def test_version_that_is_none_is_refused(version):
         (GOOD + "stages: {x: {uses: conver}}\n", "stage-unknown", "4:20"),
         (GOOD + "stages: {x: {uses: 3}}\n", "type-wrong", "4:20"),
         (GOOD + "stages: {x: {uses: command}}\n", "key-missing", "4:10"),
-        (GOOD + "stages: {convert: {form: png}}\n", "value-bad", "4:19"),
     ],
 )
 def test_problem_has_code_and_place(text, code, place):

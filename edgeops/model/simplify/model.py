@@ -42,6 +42,8 @@ def finished(graph: Graph) -> Any:
         values = getattr(model.graph, side)
         del values[:]
         values.extend(getattr(graph.interface, side))
+    for value in model.graph.output:
+        _settle(value, graph.shape(value.name), given)
     made = [name for node in graph.nodes for name in node.outputs if name]
     for name in made:
         dtype, shape = graph.dtypes.get(name, 0), graph.shape(name)
@@ -53,6 +55,19 @@ def finished(graph: Graph) -> Any:
     add_tensors(model, ((name, graph.tensors.pop(name)) for name in list(graph.tensors)))
     name_nodes(model.graph)
     return model
+
+
+def _settle(value: Any, shape: Any, given: set[str]) -> None:
+    """Write down the sizes of an output's axes whose names no input has, where they are known.
+
+    Such names stand for sizes that follow from the inputs, and these may have been fixed.
+    """
+    dims = value.type.tensor_type.shape.dim
+    if shape is None or len(shape) != len(dims):
+        return
+    for dim, size in zip(dims, shape, strict=True):
+        if isinstance(size, int) and dim.dim_param and dim.dim_param not in given:
+            dim.dim_value = size
 
 
 def _shown(dim: Any, given: set[str]) -> Any:
