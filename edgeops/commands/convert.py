@@ -13,7 +13,9 @@ from edgeops.commands.options import JsonFlag
 
 def convert(
     ctx: typer.Context,
-    model: Annotated[Path, typer.Argument(metavar="MODEL", help="An ONNX file, a .tflite or a .pt2.")],
+    model: Annotated[
+        Path, typer.Argument(metavar="MODEL", help="An ONNX file, a .tflite or a .pt2.")
+    ],
     *,
     to: Annotated[str, typer.Option(metavar="ENGINE", help="The engine; edgeops plugins lists.")],
     out: Annotated[

@@ -23,7 +23,12 @@ def engines(tmp_path, monkeypatch):
         for engine, operators in stated.items():
             limits = 'dynamic = "none"' if engine == "rigid" else ""
             lines = [f'engine = "{engine}"', 'version = "1"', 'verified = "here"']
-            lines += ["[limits]", limits, "[operators]", *(f"[operators.{name}]" for name in operators)]
+            lines += [
+                "[limits]",
+                limits,
+                "[operators]",
+                *(f"[operators.{name}]" for name in operators),
+            ]
             (tmp_path / f"{engine}.toml").write_text("\n".join(lines))
 
     monkeypatch.setattr(tables, "HERE", tmp_path)

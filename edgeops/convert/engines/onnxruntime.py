@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 
     from edgeops.core.contracts import ConvertOptions
 
+
 class OnnxRuntimeConverter:
     """The entry point ``onnxruntime`` of ``edgeops.converters``."""
 
