@@ -11,7 +11,7 @@ from edgeops.errors import Finding
 from edgeops.model.load import graph_inputs, graph_outputs
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
 
 _INITIAL_STATES = (5, 6)
 _STEPS = 4
@@ -64,29 +64,79 @@ def _empty(single: Any) -> Iterator[Finding]:
 def _values(single: Any) -> Iterator[Finding]:
     copy = Copy(single)
     for node in single.graph.node:
-        steps = copy.value(node, _STEPS) if node.op_type == "Slice" else None
-        if steps is not None and (steps != 1).any():
-            has = f"it has steps {steps.tolist()}"
-            yield _finding(node.name, node.op_type, has, "ncnn cuts out only what lies together")
-        idle = any(a.name == "noop_with_empty_axes" and a.i for a in node.attribute)
-        if idle and not getattr(copy.value(node, 1), "size", 0):
-            yield _finding(node.name, node.op_type, "it reduces nothing", "ncnn has no such layer")
-        if node.op_type == "Resize":
-            has = why_not(node, copy)
-            if has:
-                yield _finding(node.name, "Resize", has, "ncnn finds pixels in another way")
-        if node.op_type == "Pow" and exponent_of(node, copy) not in POWERS:
-            has = "its exponent is no constant of 0.5 or a small whole number"
-            yield _finding(node.name, "Pow", has, "ncnn's powers of zero and below are wrong")
-        if node.op_type == "PRelu" and not _by_channel(node, copy):
-            yield _finding(
-                node.name, "PRelu", "its slope is not one a channel", "ncnn has no other"
-            )
-        if node.op_type in ("LSTM", "GRU"):
-            states = [copy.value(node, index) for index in _INITIAL_STATES]
-            if any(state is not None and state.any() for state in states):
-                has = "its initial state is not zero"
-                yield _finding(node.name, node.op_type, has, "pnnx lets it begin at zero")
+        judge = _JUDGES.get(node.op_type)
+        has, why = judge(node, copy) if judge else ("", "")
+        if has:
+            yield _finding(node.name, node.op_type, has, why)
+
+
+def _slice(node: Any, copy: Copy) -> tuple[str, str]:
+    steps = copy.value(node, _STEPS)
+    if steps is None or (steps == 1).all():
+        return "", ""
+    return f"it has steps {steps.tolist()}", "ncnn cuts out only what lies together"
+
+
+def _split(node: Any, copy: Copy) -> tuple[str, str]:
+    parts = copy.value(node, 1)
+    return ("one of its parts is empty", _EMPTY) if parts is not None and 0 in parts else ("", "")
+
+
+def _reduce(node: Any, copy: Copy) -> tuple[str, str]:
+    idle = any(a.name == "noop_with_empty_axes" and a.i for a in node.attribute)
+    axes = copy.value(node, 1)
+    nothing = idle and (axes is None or not axes.size)
+    return (
+        ("it reduces nothing", "a network of ncnn must compute something") if nothing else ("", "")
+    )
+
+
+def _transpose(node: Any, _: Copy) -> tuple[str, str]:
+    order = next((list(a.ints) for a in node.attribute if a.name == "perm"), None)
+    same = order is not None and order == sorted(order)
+    return ("it turns nothing", "a network of ncnn must compute something") if same else ("", "")
+
+
+def _resize(node: Any, copy: Copy) -> tuple[str, str]:
+    return why_not(node, copy), "ncnn finds pixels in another way"
+
+
+def _pow(node: Any, copy: Copy) -> tuple[str, str]:
+    if exponent_of(node, copy) in POWERS:
+        return "", ""
+    has = "its exponent is no constant of 0.5 or a small whole number"
+    return has, "ncnn's powers of zero and below are wrong"
+
+
+def _prelu(node: Any, copy: Copy) -> tuple[str, str]:
+    """Take a slope that is one number, or one for each of the second axis."""
+    sizes, slope = copy.sizes(node.input[0]), copy.sizes(node.input[1])
+    if sizes is not None and slope is not None:
+        whole = [1] * (len(sizes) - len(slope)) + slope
+        if all(size == 1 for axis, size in enumerate(whole) if axis != 1):
+            return "", ""
+    return "its slope is not one a channel", "ncnn has no other"
+
+
+def _recurrent(node: Any, copy: Copy) -> tuple[str, str]:
+    states = [copy.value(node, index) for index in _INITIAL_STATES]
+    if not any(state is not None and state.any() for state in states):
+        return "", ""
+    return "its initial state is not zero", "pnnx lets it begin at zero"
+
+
+_EMPTY = "ncnn has no tensors without values"
+_REDUCTIONS = ("Mean", "Sum", "Max", "Min", "Prod", "L1", "L2", "LogSumExp")
+_JUDGES: dict[str, Callable[[Any, Copy], tuple[str, str]]] = {
+    **dict.fromkeys((f"Reduce{kind}" for kind in _REDUCTIONS), _reduce),
+    **dict.fromkeys(("LSTM", "GRU"), _recurrent),
+    "PRelu": _prelu,
+    "Pow": _pow,
+    "Resize": _resize,
+    "Slice": _slice,
+    "Split": _split,
+    "Transpose": _transpose,
+}
 
 
 def _axes(single: Any) -> Iterator[Finding]:
@@ -113,15 +163,6 @@ def _axes(single: Any) -> Iterator[Finding]:
             if axis != 0 and any(each and (each[0] or 0) > 1 for each in sizes):
                 has = "a constant among its parts has a batch of its own"
                 yield _finding(node.name, "Concat", has, "constants of ncnn have none")
-
-
-def _by_channel(node: Any, copy: Copy) -> bool:
-    """Return whether the slope of a PRelu is one number, or one for each of the second axis."""
-    sizes, slope = copy.sizes(node.input[0]), copy.sizes(node.input[1])
-    if sizes is None or slope is None:
-        return False
-    whole = [1] * (len(sizes) - len(slope)) + slope
-    return all(size == 1 for axis, size in enumerate(whole) if axis != 1)
 
 
 def _finding(node: str, op: str, has: str, why: str) -> Finding:

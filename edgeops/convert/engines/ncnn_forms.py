@@ -220,6 +220,46 @@ def recurrent(node: Any, copy: Copy) -> list[Any]:
     return nodes
 
 
+def tile(node: Any, copy: Copy) -> list[Any]:
+    """Write repeats as parts that are put together, one axis after the other."""
+    from onnx import helper
+
+    repeats = copy.value(node, 1)
+    if repeats is None or repeats.max(initial=1) > _MOST_SLICES:
+        return [node]
+    axes = [axis for axis, count in enumerate(repeats) if count > 1]
+    nodes, left = [], node.input[0]
+    for axis in axes:
+        made = node.output[0] if axis == axes[-1] else f"{node.output[0]}/{axis}"
+        nodes.append(helper.make_node("Concat", [left] * int(repeats[axis]), [made], axis=axis))
+        left = made
+    return nodes or [node]
+
+
+def swish(node: Any, copy: Copy) -> list[Any]:
+    """Write ``x * sigmoid(alpha * x)``."""
+    import numpy as np
+    from onnx import helper
+
+    alpha = next((a.f for a in node.attribute if a.name == "alpha"), 1.0)
+    given, made = node.input[0], node.output[0]
+    nodes, scaled = [], given
+    if alpha != 1.0:
+        scaled = f"{made}/scaled"
+        factor = copy.add(f"{made}/alpha", np.float32(alpha))
+        nodes.append(helper.make_node("Mul", [given, factor], [scaled]))
+    nodes.append(helper.make_node("Sigmoid", [scaled], [f"{made}/gate"]))
+    return [*nodes, helper.make_node("Mul", [given, f"{made}/gate"], [made], name=node.name)]
+
+
+def transpose(node: Any, copy: Copy) -> list[Any]:
+    """State the order of the axes: left out, it turns all of them around."""
+    sizes = copy.sizes(node.input[0])
+    if not any(a.name == "perm" for a in node.attribute) and sizes is not None:
+        node.attribute.add(name="perm", type=7, ints=range(len(sizes))[::-1])  # 7 is INTS
+    return [node]
+
+
 FORMS: dict[str, Callable[[Any, Copy], list[Any]]] = {
     **dict.fromkeys(("ReduceMean", "ReduceSum", "ReduceMax", "ReduceMin", "ReduceProd"), reduce),
     **dict.fromkeys(("ReduceL1", "ReduceL2", "ReduceLogSumExp"), reduce),
@@ -229,4 +269,7 @@ FORMS: dict[str, Callable[[Any, Copy], list[Any]]] = {
     "Pow": power,
     "Slice": slices,
     "Split": split,
+    "Swish": swish,
+    "Tile": tile,
+    "Transpose": transpose,
 }
