@@ -8,7 +8,7 @@ import sys
 import tempfile
 import threading
 from contextlib import contextmanager
-from typing import TYPE_CHECKING
+from typing import IO, TYPE_CHECKING
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -43,7 +43,7 @@ def hushed() -> Iterator[Said]:
         except OSError:
             yield said
             return
-        with tempfile.TemporaryFile() as file:
+        with _buffer() as file:
             os.dup2(file.fileno(), _STDOUT)
             try:
                 yield said
@@ -53,6 +53,14 @@ def hushed() -> Iterator[Said]:
                 os.close(before)
                 file.seek(0)
                 said.text = file.read().decode(errors="replace")
+
+
+def _buffer() -> IO[bytes]:
+    """Return a file in memory: a device may have no folder to write to."""
+    try:
+        return os.fdopen(os.memfd_create("edgeops"), "w+b")
+    except (AttributeError, OSError):
+        return tempfile.TemporaryFile()
 
 
 def _flush() -> None:
