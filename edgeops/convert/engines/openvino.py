@@ -13,6 +13,7 @@ from edgeops.convert.variance import steady_variance
 from edgeops.core.variant import Variant, entries
 from edgeops.errors import Finding, RefusedError
 from edgeops.model.load import graph_inputs, graph_outputs
+from edgeops.runtime.engines.openvino import reason
 from edgeops.runtime.engines.quiet import hushed
 
 if TYPE_CHECKING:
@@ -23,8 +24,6 @@ if TYPE_CHECKING:
 
 FILE = "model.xml"
 WEIGHTS = "model.bin"
-# Where in its sources it stood, which helps nobody here.
-_NOISE = ("Exception from ", "Check '", "FrontEnd API failed", "Model wasn't fully")
 
 
 class OpenVinoConverter:
@@ -107,7 +106,7 @@ class OpenVinoConverter:
             except RefusedError:
                 raise
             except Exception as error:  # its exceptions share no base
-                raise _failed(_reason(error)) from error
+                raise _failed(reason(error)) from error
         if not all((out / name).is_file() for name in (FILE, WEIGHTS)):
             raise _failed("it said nothing, and wrote no files")
         return Variant(
@@ -136,13 +135,6 @@ def _require_names(model: Any, inputs: Sequence[TensorInfo], outputs: Sequence[T
                 f"what it made has the {side}s {', '.join(sorted(has))}, "
                 f"not {', '.join(tensor.name for tensor in tensors)}"
             )
-
-
-def _reason(error: Exception) -> str:
-    """Return OpenVINO's own words without the lines that only name its source files."""
-    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
-    told = [line for line in lines if not line.startswith(_NOISE) and not line.endswith(":")]
-    return " ".join((told or lines)[:3])[:400] or type(error).__name__
 
 
 def _failed(why: str) -> RefusedError:

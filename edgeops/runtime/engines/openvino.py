@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
     from edgeops.core.variant import TensorInfo
 # Where in its sources it stood, which helps nobody here.
-_NOISE = ("Exception from ", "Check '")
+_NOISE = ("Exception from ", "Check '", "FrontEnd API failed", "Model wasn't fully")
 
 
 class OpenVinoSession:
@@ -65,7 +65,7 @@ class OpenVinoSession:
                 "engine-load-failed",
                 f"OpenVINO cannot load {path.name}",
                 where=str(path),
-                why=_reason(error),
+                why=reason(error),
                 fix="see what it cannot take with: edgeops check MODEL --to openvino",
             ) from error
 
@@ -88,7 +88,7 @@ class OpenVinoSession:
                 "engine-run-failed",
                 f"OpenVINO failed while running {self._where}",
                 where=self._where,
-                why=_reason(error),
+                why=reason(error),
                 fix="check that the input is what the model was made for, then the model itself",
             ) from error
 
@@ -134,7 +134,7 @@ def _port(ports: Sequence[Any], name: str) -> Any:
     raise KeyError(message)
 
 
-def _reason(error: Exception) -> str:
+def reason(error: Exception) -> str:
     """Return OpenVINO's own words without the lines that only name its source files."""
     lines = [line.strip() for line in str(error).splitlines() if line.strip()]
     told = [line for line in lines if not line.startswith(_NOISE) and not line.endswith(":")]
