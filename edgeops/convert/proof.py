@@ -141,13 +141,13 @@ def _output(name: str, expected: Any, found: Any, bounds: Tolerance) -> OutputPa
     scores = is_score(expected)
     for index, (row, other) in enumerate(_rows(name, expected, found)):
         worst = worse(worst, _row(name, index, row, other, bounds))
-        if not scores:
+        if not scores or not row.size:
             continue
         if row.argmax() == other.argmax():
             same_top += 1
         elif problem := _overturned(index, row, other, bounds):
             worst = worse(worst, OutputParity(name, problem=problem, sample=index))
-    if not scores:
+    if not scores or not expected.size:
         return worst
     return replace(worst, top1=same_top / len(expected))
 

@@ -115,3 +115,10 @@ def test_worst_output_decides():
     figures = proof.compare({"a": Y, "b": Y}, {"a": Y, "b": Y * 2}, "test", 8)
     assert not figures.passed
     assert figures.norm_ratio == pytest.approx(2.0)
+
+
+def test_outputs_without_elements_agree():
+    empty = {"scores": np.zeros((1, 0, 3, 1), "float32"), "rows": np.zeros((1, 0), "float32")}
+    parity = proof.compare(empty, dict(empty), "made here", 1)
+    assert parity.passed
+    assert parity.max_abs == 0
