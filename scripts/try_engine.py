@@ -42,6 +42,7 @@ import numpy as np
 from node_cases import FORMS, Case, node_cases
 
 from edgeops.convert import proof
+from edgeops.convert.support.tables import names, table
 from edgeops.core import registry
 from edgeops.core.contracts import ConvertOptions
 from edgeops.core.variant import write_variant
@@ -193,14 +194,16 @@ def warm(engine: str) -> None:
         os._exit(0)
     os.close(writing)
     with os.fdopen(reading) as told:
-        names = json.loads(told.read() or "[]")
+        modules = json.loads(told.read() or "[]")
     os.waitpid(child, 0)
     with contextlib.redirect_stdout(sys.stderr), warnings.catch_warnings():
         warnings.simplefilter("ignore")
-        for name in names:
+        for name in modules:
             with contextlib.suppress(ImportError, AttributeError):
                 importlib.import_module(name)
     _convert_a_version()
+    for name in names():
+        table(name)
 
 
 def _convert_a_version() -> None:
