@@ -31,7 +31,10 @@ def run(script, engine, *options):
 @pytest.mark.timeout(1200)
 @pytest.mark.parametrize("engine", ENGINES)
 def test_random_models_end_proven_or_refused_before(engine):
-    done = run("try_random.py", engine, "--examples", str(EXAMPLES))
+    # What pnnx leaves out of a network is known only when it has written one: refused then, in the
+    # contained process. Answers that differ are never let through.
+    late = ["--late"] if engine == "ncnn" else []
+    done = run("try_random.py", engine, "--examples", str(EXAMPLES), *late)
     assert done.returncode == 0, done.stdout[-4000:] + done.stderr[-2000:]
     assert "proven" in done.stdout
 
