@@ -39,10 +39,24 @@ MB = 1e6
 
 
 def convert(model: CorpusModel, engine: str, corpus: Path, folder: Path) -> dict[str, object]:
-    """Convert a model, its open axes fixed to one sample; returns what ``convert --json`` says."""
+    """Convert a model, its open axes fixed where it is refused else; returns what convert says."""
     data = model.data(corpus, folder / "data.npz")
+    answer = _convert(model, engine, corpus, folder, data, {})
+    return (
+        _convert(model, engine, corpus, folder, data, model.shapes) if "error" in answer else answer
+    )
+
+
+def _convert(
+    model: CorpusModel,
+    engine: str,
+    corpus: Path,
+    folder: Path,
+    data: Path,
+    shapes: dict[str, tuple[int, ...]],
+) -> dict[str, object]:
     argv = ["convert", str(corpus / model.file), "--to", engine, "-o", str(folder / engine)]
-    for name, shape in model.shapes.items():
+    for name, shape in shapes.items():
         argv += ["--input-shape", f"{name}={','.join(map(str, shape))}"]
     done = subprocess.run(
         [sys.executable, "-m", "edgeops", *argv, "--data", str(data), "--json"],
