@@ -118,6 +118,20 @@ def test_threshold_of_suppression_keeps_boxes_that_overlap_by_just_that(tmp_path
     assert answer["y"].tolist() == [[0, 0, 0], [0, 0, 1]]
 
 
+def test_first_of_equal_values_is_named(tmp_path):
+    proto = model(
+        [node("TopK", "x k", "values places")],
+        {"x": ("float32", (1, 5))},
+        {"values": ("float32", (1, 3)), "places": ("int64", (1, 3))},
+        {"k": np.array([3])},
+    )
+    answer = session(OpenVinoConverter(), proto, tmp_path / "v").run(
+        {"x": np.array([[2, 7, 7, 1, 7]], "float32")}
+    )
+    assert list(answer) == ["values", "places"]
+    assert answer["places"].tolist() == [[1, 2, 4]]
+
+
 @pytest.mark.parametrize("data", [b"", b"no model", b"<net></net>"])
 def test_file_that_is_no_model_is_refused_with_what_openvino_said(data, tmp_path):
     (tmp_path / "model.xml").write_bytes(data)

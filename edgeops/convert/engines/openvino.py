@@ -8,7 +8,7 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from edgeops.convert.engines.openvino_graph import adapt
+from edgeops.convert.engines.openvino_graph import adapt, settle
 from edgeops.convert.variance import steady_variance
 from edgeops.core.variant import Variant, entries
 from edgeops.errors import Finding, RefusedError
@@ -100,6 +100,7 @@ class OpenVinoConverter:
 
             try:
                 model = openvino.convert_model(source)
+                settle(model)
                 _require_names(model, inputs, outputs)
                 half = options.precision == "fp16"
                 openvino.save_model(model, out / FILE, compress_to_fp16=half)

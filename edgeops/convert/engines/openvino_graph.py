@@ -21,8 +21,28 @@ def adapt(model: Any) -> None:
 class OpenVinoRewriter(Rewriter):
     """All of the changes; those of ``rewrite`` among them.
 
-    Max and Min of one tensor answer what was in memory; Dropout renames the model's input.
+    Max, Min and Sum of one tensor answer what was in memory; Dropout renames the model's input.
     """
+
+
+def settle(model: Any) -> None:
+    """Let TopK of an ``openvino.Model`` name the first of equal values, as ONNX asks for.
+
+    The front end leaves that open, and the CPU plug-in answers any of them.
+    """
+    from openvino import opset11
+
+    for node in model.get_ordered_ops():
+        if node.get_type_name() != "TopK":
+            continue
+        about = node.get_attributes()
+        kinds = (about[name] for name in ("axis", "mode", "sort", "index_element_type"))
+        stable = opset11.topk(node.input_value(0), node.input_value(1), *kinds, stable=True)
+        for before, after in zip(node.outputs(), stable.outputs(), strict=True):
+            named = before.get_names()
+            for reader in list(before.get_target_inputs()):
+                reader.replace_source_output(after)
+            after.set_names(named)
 
 
 def _overlap(graph: Rewriter, node: Any) -> list[Any]:
@@ -37,7 +57,7 @@ def _overlap(graph: Rewriter, node: Any) -> list[Any]:
 
 
 _CHANGES: dict[str, Change] = {
-    **dict.fromkeys(("Max", "Min", "Dropout"), alone),
+    **dict.fromkeys(("Max", "Min", "Sum", "Mean", "Dropout"), alone),
     **dict.fromkeys(("AveragePool", "MaxPool", "LpPool"), ceiled),
     "NonMaxSuppression": _overlap,
 }
