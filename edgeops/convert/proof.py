@@ -97,7 +97,7 @@ def each_output(
     if missing:
         raise _layout(missing[0], f"the converted model has only {', '.join(outputs)}")
     bounds = TOLERANCES.get(precision, TOLERANCES["fp32"])
-    return [_output(name, reference[name], outputs[name], bounds) for name in reference]
+    return [_output(name, _text(reference[name]), _text(outputs[name]), bounds) for name in reference]
 
 
 def summary(parts: list[OutputParity], data: str, samples: int) -> Parity:
@@ -150,6 +150,12 @@ def _output(name: str, expected: Any, found: Any, bounds: Tolerance) -> OutputPa
     if not scores or not expected.size:
         return worst
     return replace(worst, top1=same_top / len(expected))
+
+
+def _text(array: Any) -> Any:
+    """Return text that came as objects, as ONNX Runtime gives it, as text; all else as it is."""
+    objects = array.dtype.kind == "O" and array.size and isinstance(array.flat[0], (str, bytes))
+    return array.astype(str) if objects else array
 
 
 def _overturned(index: int, row: Any, other: Any, bounds: Tolerance) -> str:

@@ -100,6 +100,15 @@ def test_another_layout_is_refused(found):
     assert caught.value.code == "parity-layout"
 
 
+def test_text_is_compared_as_it_stands_also_where_it_came_as_objects():
+    words = np.array([["a", "bc"], ["d", ""]], dtype=object)
+    assert parity(words, words.astype(str)).passed
+    other = words.copy()
+    other[1, 0] = "e"
+    figures = parity(words, other)
+    assert (figures.passed, figures.max_abs) == (False, 1.0)
+
+
 def test_ragged_outputs_are_compared_sample_by_sample():
     ragged = np.empty(2, dtype=object)
     ragged[:] = [np.ones((2, 3)), np.ones((5, 3))]

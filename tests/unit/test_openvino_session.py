@@ -132,6 +132,19 @@ def test_first_of_equal_values_is_named(tmp_path):
     assert answer["places"].tolist() == [[1, 2, 4]]
 
 
+def test_hardmax_names_the_first_of_equal_values(tmp_path):
+    """OpenVINO reads it as a TopK in no order, which it cannot make stable."""
+    proto = model(
+        [node("Hardmax", "x", "y", axis=1)],
+        {"x": ("float32", (1, 4))},
+        {"y": ("float32", (1, 4))},
+    )
+    answer = session(OpenVinoConverter(), proto, tmp_path / "v").run(
+        {"x": np.array([[1, 3, 3, 2]], "float32")}
+    )
+    assert answer["y"].tolist() == [[0, 1, 0, 0]]
+
+
 @pytest.mark.parametrize("data", [b"", b"no model", b"<net></net>"])
 def test_file_that_is_no_model_is_refused_with_what_openvino_said(data, tmp_path):
     (tmp_path / "model.xml").write_bytes(data)

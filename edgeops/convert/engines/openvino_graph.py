@@ -28,7 +28,8 @@ class OpenVinoRewriter(Rewriter):
 def settle(model: Any) -> None:
     """Let TopK of an ``openvino.Model`` name the first of equal values, as ONNX asks for.
 
-    The front end leaves that open, and the CPU plug-in answers any of them.
+    The front end leaves that open, and the CPU plug-in answers any of them. A TopK in no order at
+    all, as Hardmax becomes one, is sorted for it: OpenVINO has no stable one without.
     """
     from openvino import opset11
 
@@ -36,7 +37,8 @@ def settle(model: Any) -> None:
         if node.get_type_name() != "TopK":
             continue
         about = node.get_attributes()
-        kinds = (about[name] for name in ("axis", "mode", "sort", "index_element_type"))
+        sort = about["sort"] if about["sort"] != "none" else "value"
+        kinds = (about["axis"], about["mode"], sort, about["index_element_type"])
         stable = opset11.topk(node.input_value(0), node.input_value(1), *kinds, stable=True)
         for before, after in zip(node.outputs(), stable.outputs(), strict=True):
             named = before.get_names()
