@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Protocol
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping, Sequence
+    from collections.abc import Callable, Iterator, Mapping, Sequence
     from contextlib import AbstractContextManager
     from pathlib import Path
 
@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from edgeops.errors import Finding
 
     Arrays = Mapping[str, Any]
+    Tell = Callable[[Mapping[str, Any]], None]
 
 API = 1
 
@@ -120,7 +121,10 @@ class FileConverter(Converter, Protocol):
 
 
 class Device(Protocol):
-    """Entry-point group ``edgeops.devices``: a way to reach where a target runs."""
+    """Entry-point group ``edgeops.devices``: a way to reach where a target runs.
+
+    Optional attribute ``emulated``: True where times mean nothing, so that no gate judges them.
+    """
 
     name: str
     api: int
@@ -132,7 +136,7 @@ class Device(Protocol):
         """
 
     def probe(self) -> dict[str, Any]:
-        """Return what the device is: architecture, cores, memory, system, engines."""
+        """Return what the reached device is: what the measuring program answers to ``about``."""
 
     def push(self, source: Path, destination: str) -> None:
         """Copy a file or folder onto the device."""
@@ -140,8 +144,13 @@ class Device(Protocol):
     def pull(self, source: str, destination: Path) -> None:
         """Copy a file or folder from the device."""
 
-    def run(self, request: Mapping[str, Any], *, timeout_s: float) -> dict[str, Any]:
-        """Run ``edgeops.runtime.probe`` there on a request, in a process of its own."""
+    def run(
+        self, request: Mapping[str, Any], *, timeout_s: float, tell: Tell | None = None
+    ) -> dict[str, Any]:
+        """Run ``edgeops.runtime.probe`` there on a request, in a process of its own.
+
+        ``tell`` is given what the program says of its progress, as it says it.
+        """
 
 
 class Metric(Protocol):
@@ -160,6 +169,7 @@ class Samples:
     """A data set in memory: arrays by input name, first axis = samples; ``labels`` likewise.
 
     An array of rank 0 stands for all samples. ``digest`` names the bytes it was read from.
+    ``slices`` are arrays by key with one value a sample, which say what part it belongs to.
     """
 
     arrays: Mapping[str, Any]
@@ -167,6 +177,7 @@ class Samples:
     count: int
     source: str
     digest: str
+    slices: Mapping[str, Any] = field(default_factory=dict)
 
     def batches(self, size: int) -> Iterator[dict[str, Any]]:
         """Yield ``{input name: array}`` of at most ``size`` samples each, in order."""

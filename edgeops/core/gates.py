@@ -27,7 +27,8 @@ _GATE = re.compile(r"^\s*([A-Za-z_][A-Za-z0-9_]*)\s*((?:<=|>=|<|>|==).*)$")
 class Figure:
     """A measured figure and how it was measured, or None with the reason it is absent.
 
-    ``interval`` is 95 % unless ``method`` says otherwise.
+    ``interval`` is 95 % unless ``method`` says otherwise. ``unjudged`` says why no gate may judge
+    it although it has a value, as the times of an emulated device.
     """
 
     value: float | None
@@ -37,6 +38,7 @@ class Figure:
     samples: int = 0
     noisy: bool = False
     absent: str = ""
+    unjudged: str = ""
 
     def to_json(self) -> dict[str, Any]:
         """Return the figure as JSON."""
@@ -111,6 +113,8 @@ def judge(name: str, bound: str, figure: Figure) -> Verdict:
 def _decide(limit: Bound, figure: Figure) -> tuple[VerdictWord, str]:
     if figure.value is None:
         return "inconclusive", f"not measured: {figure.absent}"
+    if figure.unjudged:
+        return "inconclusive", f"not judged: {figure.unjudged}"
     if not figure.noisy or figure.interval is None:
         good = limit.holds(figure.value)
         return ("pass", "its value keeps the bound") if good else ("fail", _BROKEN)
