@@ -97,7 +97,9 @@ def each_output(
     if missing:
         raise _layout(missing[0], f"the converted model has only {', '.join(outputs)}")
     bounds = TOLERANCES.get(precision, TOLERANCES["fp32"])
-    return [_output(name, _text(reference[name]), _text(outputs[name]), bounds) for name in reference]
+    return [
+        _output(name, _text(reference[name]), _text(outputs[name]), bounds) for name in reference
+    ]
 
 
 def summary(parts: list[OutputParity], data: str, samples: int) -> Parity:

@@ -63,7 +63,7 @@ def test_writing_as_a_whole_process(model, corpus, tmp_path):
 def test_answering_beside_the_publishers_file_and_onnx_runtime(name, corpus):
     source, published = (corpus / file for file in PAIRS[name])
     calls = {
-        "ours": _call(tflite(prepare(load_model(source).proto).proto)),
+        "ours": _call(bytes(tflite(prepare(load_model(source).proto).proto))),
         "publisher's": _call(published.read_bytes()),
         "ONNX Runtime": _onnx_runtime(source),
     }

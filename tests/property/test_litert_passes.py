@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from copy import deepcopy
+
 import numpy as np
 import pytest
 from hypothesis import HealthCheck, event, given, settings
@@ -50,12 +52,12 @@ def test_graph_answers_alike_before_and_after_passes_and_as_onnx_runtime(model):
     except RefusedError as refused:
         event(f"refused: {refused.code}")
         return
-    before, moved = pack(graph), cost(graph)
+    before, moved = bytes(pack(deepcopy(graph))), cost(graph)
     run_passes(graph)
     assert cost(graph) <= moved
     wanted = run_onnx(model, inputs)
     plain = run_litert(before, inputs, names, delegate=False)
-    fast = run_litert(pack(graph), inputs, names)
+    fast = run_litert(bytes(pack(graph)), inputs, names)
     for name, want, have, rewritten in zip(names, wanted, plain, fast, strict=True):
         agree(have, want, f"{name} before")
         agree(rewritten, want, f"{name} after")

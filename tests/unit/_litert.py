@@ -103,7 +103,7 @@ def to_tflite(model):
     pytest.importorskip("ai_edge_litert", reason="the extra [litert] is not installed")
     from edgeops.convert.litert.make import tflite
 
-    return tflite(model)
+    return bytes(tflite(model))
 
 
 def run_litert(content, inputs, outputs, *, delegate=True):

@@ -25,7 +25,7 @@ def packed(ops, inputs, outputs):
     from edgeops.convert.litert.ir import Graph
     from edgeops.convert.litert.write import pack
 
-    return pack(Graph(inputs, outputs, ops))
+    return bytes(pack(Graph(inputs, outputs, ops)))
 
 
 def test_session_answers_by_the_names_of_the_file_when_nobody_gives_others():

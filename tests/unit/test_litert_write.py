@@ -1,13 +1,18 @@
 from __future__ import annotations
 
+import weakref
+from types import SimpleNamespace
+
 import numpy as np
 import pytest
 
 pytest.importorskip("ai_edge_litert", reason="the extra [litert] is not installed")
 
+from edgeops.convert.litert import write
 from edgeops.convert.litert.ir import Graph, Op, Quant, Tensor
 from edgeops.convert.litert.versions import version_of
 from edgeops.convert.litert.write import pack
+from edgeops.errors import RefusedError
 from tests.unit._litert import one_node, run_litert, to_tflite
 from tests.unit._litert_kernels import noise
 
@@ -66,7 +71,7 @@ def test_quantized_tensors_carry_their_scales():
     quant = Quant(np.array([0.5, 0.25], "float32"), np.array([0, 0], "int64"), 1)
     weights = tensor(1, 2, dtype="int8", data=np.array([[4, -8]], "int8"), quant=quant)
     out = Tensor("y", (1, 2), "float32")
-    content = pack(Graph([], [out], [Op("DEQUANTIZE", [weights], [out])]))
+    content = bytes(pack(Graph([], [out], [Op("DEQUANTIZE", [weights], [out])])))
     found = read(content).subgraphs[0].tensors[0].quantization
     assert (list(found.scale), list(found.zeroPoint), found.quantizedDimension) == (
         [0.5, 0.25],
@@ -105,3 +110,23 @@ BYTES = tensor(1, 8, 8, 4, dtype="int8")
 )
 def test_version_is_that_of_the_first_runtime_which_knows_the_use(op, version):
     assert version_of(op) == version
+
+
+def test_what_does_not_fit_into_a_flatbuffer_is_refused_before_it_is_packed():
+    vast = np.broadcast_to(np.int8(1), (2**31,))  # one byte of memory
+    with pytest.raises(RefusedError) as refused:
+        write._room([SimpleNamespace(data=vast)], 1)
+    assert refused.value.code == "litert-too-large"
+    assert "2.1 GB" in refused.value.what
+
+
+def test_constants_are_given_up_once_written():
+    """A large model is in memory once more while it is written, not four times."""
+    weights = np.zeros((64, 1024), "float32")
+    source = Tensor("w", (64, 1024), "float32", weights)
+    out = Tensor("y", (64, 1024), "float32")
+    left = weakref.ref(weights)
+    del weights
+    content = pack(Graph([], [out], [Op("DEQUANTIZE", [source], [out])]))
+    assert left() is None
+    assert 4 * 64 * 1024 < len(content) < 4 * 64 * 1024 + 2048

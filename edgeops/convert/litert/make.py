@@ -5,10 +5,11 @@ from __future__ import annotations
 from typing import Any
 
 
-def tflite(model: Any, precision: str = "fp32") -> bytes:
+def tflite(model: Any, precision: str = "fp32") -> memoryview:
     """Return the .tflite of a prepared ``onnx.ModelProto``; ``precision`` is fp32 or fp16.
 
-    The model is changed where it takes a variance in a way that loses digits. Raises RefusedError naming the node that LiteRT cannot take.
+    The model is changed where it takes a variance in a way that loses digits. Raises RefusedError
+    naming the node that LiteRT cannot take, or ``litert-too-large``.
     """
     from edgeops.convert.litert.lowering import lower
     from edgeops.convert.litert.passes import run_passes

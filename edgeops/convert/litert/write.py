@@ -5,10 +5,13 @@ Format: tflite/converter/schema/schema.fbs, through the classes that ``ai_edge_l
 
 from __future__ import annotations
 
+import hashlib
 from typing import TYPE_CHECKING, Any
 
+from edgeops.errors import RefusedError
+
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Mapping, Sequence
 
     from edgeops.convert.litert.ir import Graph, Op, Quant, Tensor
 
@@ -16,6 +19,8 @@ SIGNATURE = "serving_default"
 _IDENTIFIER = b"TFL3"
 _VERSION = 3
 _ROOM = 32
+_MOST_BYTES = 2**31 - 1
+_PART_BYTES = 1024  # what a tensor, an operator or a buffer takes beside its constants, generously
 _ESCAPE = 127  # operators beyond this are in the wide field only (PLACEHOLDER_FOR_GREATER_OP_CODES)
 
 DTYPES = {
@@ -71,11 +76,13 @@ _PLAIN = frozenset(
 )  # fmt: skip
 
 
-def pack(graph: Graph, description: str = "edgeops") -> bytes:
+def pack(graph: Graph, description: str = "edgeops") -> memoryview:
     """Return the bytes of a .tflite file with one subgraph and one signature.
 
     Inputs and outputs have their names in the signature ``serving_default`` too, which is what
-    callers and quantizers go by.
+    callers and quantizers go by. The graph is used up: each constant is given up when it was
+    written, so that a large model is in memory once more and not four times. Raises RefusedError
+    ``litert-too-large`` for more than the 2 GiB that a flatbuffer holds.
     """
     import ai_edge_litert.schema_py_generated as schema
     import flatbuffers
@@ -96,9 +103,26 @@ def pack(graph: Graph, description: str = "edgeops") -> bytes:
     model.operatorCodes = file.codes
     model.buffers = file.buffers
     model.signatureDefs = [_signature(schema, graph, index)]
-    builder = flatbuffers.Builder(1024)
+    for tensor in tensors:
+        tensor.data = None  # the buffers have them now
+    builder = flatbuffers.Builder(_room(file.buffers, len(tensors) + len(graph.ops)))
     builder.Finish(model.Pack(builder), _IDENTIFIER)
-    return bytes(builder.Output())
+    return memoryview(builder.Bytes)[builder.Head() :]
+
+
+def _room(buffers: Sequence[Any], parts: int) -> int:
+    """Return the bytes to set aside: a builder that has to grow holds everything twice."""
+    constants = sum(len(buffer.data) for buffer in buffers if buffer.data is not None)
+    room = constants + _PART_BYTES * (parts + len(buffers)) + _PART_BYTES
+    if room < _MOST_BYTES:
+        return room
+    raise RefusedError(
+        "litert-too-large",
+        f"the constants of the model take {constants / 1e9:.1f} GB, too much for one .tflite file",
+        where=".tflite",
+        why="a flatbuffer ends at 2 GiB",
+        fix="convert with --precision fp16, which halves the weights, or for another engine",
+    )
 
 
 class _File:
@@ -110,7 +134,7 @@ class _File:
         self.buffers = [schema.BufferT()]  # the first is empty, for tensors that are computed
         self.codes: list[Any] = []
         self._known_codes: dict[tuple[str, int], int] = {}
-        self._known_buffers: dict[bytes, int] = {}
+        self._known_buffers: dict[bytes, int] = {}  # by digest
 
     def tensor(self, tensor: Tensor) -> Any:
         found = self._schema.TensorT()
@@ -161,7 +185,7 @@ class _File:
             data = np.frombuffer(array.tobytes(), np.uint8)
         if data is None:
             return self._add(np.zeros(0, np.uint8))
-        key = data.tobytes()
+        key = hashlib.sha256(data).digest()
         if key not in self._known_buffers:
             self._known_buffers[key] = self._add(data)
         return self._known_buffers[key]
@@ -227,8 +251,9 @@ def _aligned(schema: Any) -> Any:
                 builder.StartVector(1, len(self.data), 16)
                 builder.head = builder.Head() - len(self.data)
                 head = builder.Head()
-                builder.Bytes[head : head + len(self.data)] = self.data.tobytes()
+                builder.Bytes[head : head + len(self.data)] = self.data.data
                 data = builder.EndVector()
+                self.data = None
             schema.BufferStart(builder)
             if data is not None:
                 schema.BufferAddData(builder, data)
