@@ -6,6 +6,7 @@ import json
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
+from edgeops.core.digest import digest, sha256_bytes
 from edgeops.core.files import canonical_json, write_atomic
 from edgeops.core.gates import Figure, Verdict, VerdictWord, overall
 from edgeops.errors import InputError
@@ -15,6 +16,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 FORMAT = "edgeops.evidence/1"
+_JUDGED = ("gates", "verdict")
 
 
 @dataclass(frozen=True)
@@ -23,6 +25,7 @@ class Evidence:
 
     ``model`` and ``variant`` are digests (``sha256:...``), ``variant`` that of variant.json's
     ``Variant.digest``; ``data`` is ``{role: {source, digest, samples}}``; ``date`` is UTC, ISO 8601.
+    ``kept`` is what the figures follow from, so that they can be computed and judged again.
     """
 
     target: str
@@ -40,6 +43,13 @@ class Evidence:
     notes: tuple[str, ...] = ()
     format: str = FORMAT
     extra: Mapping[str, Any] = field(default_factory=dict)
+    kept: Mapping[str, Any] = field(default_factory=dict)
+
+    @property
+    def digest(self) -> str:
+        """The digest of all that was measured, without what gates said of it."""
+        measured = {name: value for name, value in self.to_json().items() if name not in _JUDGED}
+        return digest(sha256_bytes(canonical_json(measured)))
 
     @property
     def verdict(self) -> VerdictWord:
@@ -65,6 +75,7 @@ class Evidence:
             "verdict": self.verdict,
             "notes": list(self.notes),
             "extra": dict(self.extra),
+            "kept": dict(self.kept),
         }
 
 
@@ -85,34 +96,55 @@ def read_evidence(path: Path) -> Evidence:
             why="nothing was validated yet",
             fix="run: edgeops run validate",
         ) from error
+    except OSError as error:
+        raise _malformed(str(path), error) from error
 
 
 def parse_evidence(data: bytes, where: str) -> Evidence:
-    """Return the evidence in ``data``; the verdicts are taken as they stand."""
+    """Return the evidence in ``data``; the verdicts are taken as they stand.
+
+    Raises InputError ``evidence-malformed``.
+    """
     try:
-        document = json.loads(data)
+        document = json.loads(data, parse_constant=_no_number)
         if document["format"] != FORMAT:
             message = f"format is {document['format']!r}, this edgeops reads {FORMAT!r}"
             raise ValueError(message)
         document.pop("verdict")
         document["figures"] = {
-            name: Figure(**{**item, "interval": _pair(item["interval"])})
-            for name, item in document["figures"].items()
+            name: Figure(**_numbers(item)) for name, item in document["figures"].items()
         }
-        document["gates"] = tuple(
-            Verdict(**{**item, "interval": _pair(item["interval"])}) for item in document["gates"]
-        )
+        document["gates"] = tuple(Verdict(**_numbers(item)) for item in document["gates"])
         document["notes"] = tuple(document["notes"])
         return Evidence(**document)
-    except (KeyError, TypeError, ValueError, AttributeError) as error:
-        raise InputError(
-            "evidence-malformed",
-            f"{where} cannot be read as evidence",
-            where=where,
-            why=f"{type(error).__name__}: {error}",
-            fix="validate again: edgeops run validate --force",
-        ) from error
+    except (KeyError, TypeError, ValueError, AttributeError, RecursionError) as error:
+        raise _malformed(where, error) from error
 
 
-def _pair(value: list[float] | None) -> tuple[float, float] | None:
-    return (value[0], value[1]) if value else None
+def _malformed(where: str, error: Exception) -> InputError:
+    return InputError(
+        "evidence-malformed",
+        f"{where} cannot be read as evidence",
+        where=where,
+        why=f"{type(error).__name__}: {error}",
+        fix="validate again: edgeops run validate --force",
+    )
+
+
+def _numbers(item: Mapping[str, Any]) -> dict[str, Any]:
+    """Return a figure's or gate's fields with value and interval checked to be numbers."""
+    value, interval = item["value"], item["interval"]
+    pair = None if interval is None else tuple(interval)
+    held = [*([] if value is None else [value]), *(pair or ())]
+    if any(isinstance(one, bool) or not isinstance(one, int | float) for one in held):
+        message = f"{held} are not all numbers"
+        raise TypeError(message)
+    if pair is not None and len(pair) != 2:  # noqa: PLR2004 - from where to where
+        message = f"{interval} is no interval"
+        raise ValueError(message)
+    return {**item, "interval": pair}
+
+
+def _no_number(text: str) -> float:
+    message = f"{text} is no number that was measured"
+    raise ValueError(message)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from edgeops.core.evidence import Evidence, read_evidence
-from edgeops.core.gates import Figure, Verdict, judge, overall
+from edgeops.core.gates import Figure, Verdict, judge, overall, parse_name
 from edgeops.core.project import evidence_file
 from edgeops.errors import GateFailed, GateInconclusive
 
@@ -20,21 +20,42 @@ def gates_of(project: Project, target: Target) -> dict[str, str]:
     """Return the gates of a target: the validate stage's, with the target's own over them."""
     spec = project.stage_using("validate")
     common = dict(getattr(spec.options, "gates", {})) if spec else {}
-    return {**common, **target.gates}
+    return {**spelled(common), **spelled(target.gates)}
 
 
-def verdicts(figures: Mapping[str, Figure], gates: Mapping[str, str]) -> tuple[Verdict, ...]:
-    """Return the verdict of each gate; one whose figure is not there is inconclusive."""
+def verdicts(
+    figures: Mapping[str, Figure], gates: Mapping[str, str], digest: str = ""
+) -> tuple[Verdict, ...]:
+    """Return the verdict of each gate; one whose figure is not there is inconclusive.
+
+    ``digest`` names the evidence that the figures stand in.
+    """
     absent = Figure(None, absent="it is not in the evidence: validate again")
-    return tuple(judge(name, bound, figures.get(name, absent)) for name, bound in gates.items())
+    return tuple(
+        judge(name, bound, figures.get(name, absent), digest)
+        for name, bound in spelled(gates).items()
+    )
+
+
+def spelled(gates: Mapping[str, str]) -> dict[str, str]:
+    """Return gates by the one spelling of their figures' names; what is no name stays as it is."""
+    found = {}
+    for name, bound in gates.items():
+        try:
+            found[str(parse_name(name))] = bound
+        except ValueError:
+            found[name] = bound
+    return found
 
 
 def summary(evidence: Evidence, gates: Mapping[str, str]) -> dict[str, Any]:
     """Return evidence as a verb's result: metrics, absent, gates, verdict, device, notes."""
-    judged = verdicts(evidence.figures, gates)
+    digest = evidence.digest
+    judged = verdicts(evidence.figures, gates, digest)
     return {
         "target": evidence.target,
         "verdict": overall(judged),
+        "evidence": digest,
         "metrics": flat(evidence.figures),
         "gates": [{"target": evidence.target, **verdict.to_json()} for verdict in judged],
         "figures": {name: figure.to_json() for name, figure in evidence.figures.items()},

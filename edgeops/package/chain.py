@@ -125,7 +125,10 @@ def verdict_of(targets: Sequence[str], evidence: Mapping[str, Evidence]) -> str:
 
 def _wrong_verdicts(target: str, measured: Evidence) -> list[str]:
     wrong = []
+    digest = measured.digest if any(gate.digest for gate in measured.gates) else ""
     for gate in measured.gates:
+        if gate.digest not in ("", digest):
+            wrong.append(f"the gate {gate.name} of {target} was judged on other evidence")
         try:
             figure = measured.figures.get(gate.name)
             if figure is None:

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from edgeops.core import registry
-from edgeops.core.gates import parse_bound
+from edgeops.core.gates import parse_bound, parse_name
 from edgeops.core.project import FILE, Data, Project, StageSpec, Target
 from edgeops.errors import EdgeopsError, Finding, InputError, from_findings
 from edgeops.project import problems
@@ -202,6 +202,10 @@ class _Checker:
 
     def _gates(self, gates: Any, path: tuple[str, ...]) -> None:
         for name, bound in gates.items() if isinstance(gates, dict) else ():
+            try:
+                parse_name(str(name))
+            except ValueError as error:
+                self._find(problems.bad_gate_name(self._document, (*path, name), str(error)))
             if not isinstance(bound, str):
                 continue
             try:

@@ -283,6 +283,18 @@ def bad_bound(document: Document, path: Path, why: str) -> Finding:
     )
 
 
+def bad_gate_name(document: Document, path: Path, why: str) -> Finding:
+    """Return the finding on a gate whose name cannot be that of a figure."""
+    return Finding(
+        "gate-name",
+        f"{path[-1]!r} cannot be the name of a figure",
+        where=document.where(path, key=True),
+        why=why,
+        fix="write accuracy, accuracy[light=night] or latency_p50_ms_vs[rev=main]; "
+        "in {...} the name needs quotes",
+    )
+
+
 def leads_outside(path: str) -> bool:
     """Return whether a stated path is absolute or climbs out of its folder."""
     absolute = PurePosixPath(path).is_absolute() or PureWindowsPath(path).is_absolute()

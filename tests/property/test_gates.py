@@ -2,14 +2,33 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
+
 from hypothesis import given
 from hypothesis import strategies as st
 
-from edgeops.core.gates import Bound, Figure, judge, overall, parse_bound, parse_gate
+from edgeops.core.gates import (
+    Bound,
+    Figure,
+    FigureName,
+    judge,
+    overall,
+    parse_bound,
+    parse_gate,
+    parse_name,
+)
 
 numbers = st.floats(-1e6, 1e6, allow_nan=False)
 operators = st.sampled_from(["<=", ">=", "<", ">", "=="])
 sided = st.sampled_from(["<=", ">=", "<", ">"])
+words = st.from_regex(r"[A-Za-z_][A-Za-z0-9_]{0,20}", fullmatch=True)
+keys = st.from_regex(r"[A-Za-z_][A-Za-z0-9_.-]{0,10}", fullmatch=True)
+values = (
+    st.text(st.characters(exclude_categories=["Cc", "Cs"], exclude_characters="[]"), min_size=1)
+    .map(str.strip)
+    .filter(lambda text: text and not text.startswith("="))
+)
+figure_names = st.builds(FigureName, words) | st.builds(FigureName, words, keys, values)
 RANK = {"fail": 0, "inconclusive": 1, "pass": 2}
 
 
@@ -24,6 +43,26 @@ def test_bound_survives_being_written_and_read(operator, number):
     bound = Bound(operator, number)
     assert parse_bound(f"{operator} {number!r}") == bound
     assert parse_gate(f"figure{operator}{number!r}") == ("figure", f"{operator}{number!r}")
+
+
+@given(figure_names)
+def test_name_of_a_figure_survives_being_written_and_read(name):
+    assert parse_name(str(name)) == name
+
+
+@given(figure_names, operators, numbers, st.text(" \t", max_size=2))
+def test_gate_survives_being_written_and_read_with_any_name(name, operator, number, space):
+    text = f"{space}{name}{space}{operator}{space}{number!r}{space}"
+    found, bound = parse_gate(text)
+    assert parse_name(found) == name
+    assert parse_bound(bound) == Bound(operator, number)
+
+
+@given(st.text())
+def test_no_text_breaks_the_parsers(text):
+    for parse in (parse_name, parse_gate, parse_bound):
+        with suppress(ValueError):
+            parse(text)
 
 
 @given(operators, st.integers(-999999, 999999))

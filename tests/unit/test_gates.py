@@ -2,21 +2,28 @@
 
 from __future__ import annotations
 
+import json
+from dataclasses import replace
+
 import pytest
 
-from edgeops.core.evidence import Evidence
+from edgeops.core.evidence import Evidence, parse_evidence
+from edgeops.core.files import canonical_json
 from edgeops.core.gates import (
     Bound,
     Figure,
+    FigureName,
+    is_measured,
     judge,
     overall,
     parse_bound,
     parse_gate,
+    parse_name,
     unknown_gates,
 )
 from edgeops.core.project import Data, Project, StageSpec, Target
 from edgeops.core.verdicts import enforce, gates_of, summary, verdicts
-from edgeops.errors import GateFailed, GateInconclusive
+from edgeops.errors import GateFailed, GateInconclusive, InputError
 from edgeops.stages.validate import ValidateOptions
 
 NOISY = Figure(5.0, (4.0, 6.0), "ms", "how it was measured", 100, noisy=True)
@@ -47,7 +54,54 @@ def test_gate_on_the_command_line_is_read():
     assert parse_gate(" latency_p50_ms <= 5 ") == ("latency_p50_ms", "<= 5")
 
 
-@pytest.mark.parametrize("text", ["accuracy", ">=0.95", "accuracy=0.9", "my-metric>=1", "a>=x"])
+def test_gate_on_a_part_of_the_data_or_against_a_revision_is_read():
+    assert parse_gate("accuracy[light=night] >= 0.9") == ("accuracy[light=night]", ">= 0.9")
+    assert parse_gate("f1[ hour = 22:00 - 6:00 ]>0.5") == ("f1[hour=22:00 - 6:00]", ">0.5")
+    assert parse_gate("accuracy_drop[rev=v1.2~1]<=0.01") == ("accuracy_drop[rev=v1.2~1]", "<=0.01")
+    assert parse_gate("rmse[age=>60]<=2") == ("rmse[age=>60]", "<=2")
+
+
+def test_name_of_a_figure_is_read_in_its_parts():
+    assert parse_name("accuracy") == FigureName("accuracy")
+    assert parse_name(" accuracy[light=night] ") == FigureName("accuracy", "light", "night")
+    assert str(parse_name("latency_p50_ms_vs[ rev = feature/x ]")) == (
+        "latency_p50_ms_vs[rev=feature/x]"
+    )
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "",
+        "accuracy[night]",
+        "accuracy[=night]",
+        "accuracy[light=]",
+        "accuracy[light==night]",
+        "accuracy[a=b][c=d]",
+        "accuracy[a=b]x",
+        "accuracy[a=[b]]",
+        "[a=b]",
+        "my-metric",
+        "accuracy[a=b\n]",
+    ],
+)
+def test_name_of_a_figure_is_refused_when_it_is_none(text):
+    with pytest.raises(ValueError, match=r"NAME\[KEY=VALUE\] for a part of the data"):
+        parse_name(text)
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "accuracy",
+        ">=0.95",
+        "accuracy=0.9",
+        "my-metric>=1",
+        "a>=x",
+        "accuracy[night]>=0.9",
+        "a[b=c>=1",
+    ],
+)
 def test_gate_on_the_command_line_is_refused_when_it_is_none(text):
     with pytest.raises(ValueError, match="write"):
         parse_gate(text)
@@ -92,6 +146,8 @@ def test_verdict_carries_what_it_looked_at():
         "verdict": "pass",
         "why": "the whole interval keeps the bound",
         "evidence": "how it was measured",
+        "method": "how it was measured",
+        "digest": "",
     }
 
 
@@ -109,6 +165,68 @@ def test_unknown_gate_lists_what_is_measured_and_the_nearest_name():
     assert finding.why == "measured here: accuracy, model_mb"
     assert finding.fix.startswith("did you mean 'accuracy'?")
     assert unknown_gates({"accuracy": ">= 1"}, ["accuracy"], "") == []
+
+
+def test_gate_on_a_slice_is_known_by_its_form_or_by_itself():
+    forms = ["accuracy", "accuracy[KEY=VALUE]", "accuracy_drop[rev=REV]"]
+    assert is_measured("accuracy[light=night]", forms)
+    assert is_measured("accuracy_drop[rev=main]", forms)
+    assert not is_measured("accuracy_drop[light=night]", forms)
+    assert not is_measured("accuracy[rev=main]", forms)
+    assert is_measured("accuracy[light=night]", ["accuracy[light=night]"])
+    (finding,) = unknown_gates(
+        {"accuracy[light=nigth]": ">= 1"}, ["accuracy", "accuracy[light=night]"], ""
+    )
+    assert finding.fix.startswith("did you mean 'accuracy[light=night]'?")
+    (finding,) = unknown_gates({"agreement[light=night]": ">= 1"}, ["accuracy", "agreement"], "")
+    assert finding.fix.startswith("did you mean 'agreement'?")
+
+
+def test_figure_with_nothing_to_compare_with_passes_and_says_so():
+    figure = Figure(None, absent="nothing was published yet", moot="nothing was published yet")
+    verdict = judge("latency_vs_previous", "<= 1.03", figure)
+    assert (verdict.verdict, verdict.value) == ("pass", None)
+    assert verdict.why == "there is nothing to compare with: nothing was published yet"
+
+
+def test_figure_that_no_gate_may_judge_is_inconclusive_whatever_its_value():
+    emulated = Figure(5.0, (4.9, 5.1), "ms", noisy=True, unjudged="the device is emulated")
+    for bound in ("<= 100", "<= 1"):
+        verdict = judge("latency_p50_ms", bound, emulated)
+        assert (verdict.verdict, verdict.why) == (
+            "inconclusive",
+            "not judged: the device is emulated",
+        )
+
+
+def test_verdicts_name_the_evidence_they_rest_on_whatever_the_gates():
+    measured = evidence(accuracy=Figure(0.9))
+    (gate,) = summary(measured, {"accuracy": ">= 0.95"})["gates"]
+    assert gate["digest"] == measured.digest
+    assert replace(measured, gates=verdicts(measured.figures, {"accuracy": "> 0"})).digest == (
+        measured.digest
+    )
+    assert replace(measured, threads=2).digest != measured.digest
+    assert parse_evidence(canonical_json(measured.to_json()), "x").digest == measured.digest
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"value": "0.9"},
+        {"value": True},
+        {"interval": [0.1]},
+        {"interval": ["a", "b"]},
+        {"interval": 3},
+        {"strange": 1},
+    ],
+)
+def test_evidence_with_what_is_no_figure_is_malformed(change):
+    document = evidence(accuracy=Figure(0.9)).to_json()
+    document["figures"]["accuracy"] |= change
+    with pytest.raises(InputError) as refused:
+        parse_evidence(json.dumps(document).encode(), "evidence.json")
+    assert refused.value.code == "evidence-malformed"
 
 
 def project(**gates):

@@ -167,3 +167,31 @@ def test_byte_order_mark_and_windows_line_ends_are_read(tmp_path):
 def test_merge_keys_and_anchors_are_resolved():
     text = GOOD + "targets:\n  a: &a {threads: 3}\n  b: {<<: *a, precision: fp16}\n"
     assert parse_project(text).project.targets["b"] == Target("b", precision="fp16", threads=3)
+
+
+def test_gates_on_parts_of_the_data_and_against_revisions_are_keys_of_the_file():
+    text = GOOD + textwrap.dedent("""
+    targets:
+      gateway: {gates: {"accuracy[light=night]": ">= 0.8"}}
+    stages:
+      validate:
+        gates:
+          accuracy[light=night]: ">= 0.9"
+          latency_p50_ms_vs[rev=main]: "<= 1.03"
+    """)
+    project = parse_project(text).project
+    assert project.targets["gateway"].gates == {"accuracy[light=night]": ">= 0.8"}
+    assert project.stages["validate"].options.gates == {
+        "accuracy[light=night]": ">= 0.9",
+        "latency_p50_ms_vs[rev=main]": "<= 1.03",
+    }
+
+
+def test_gate_that_names_no_figure_is_refused_at_its_place():
+    text = GOOD + textwrap.dedent("""
+    stages:
+      validate:
+        gates:
+          accuracy[night]: ">= 0.9"
+    """)
+    assert problems(text) == [("gate-name", "8:7")]

@@ -44,6 +44,8 @@ def test_every_reference_leads_somewhere():
         {"stages": {"convert": {"simplify": True}, "validate": None}},
         {"stages": {"other": {"uses": "convert", "simplify": False}}},
         {"stages": {"convert": {"run": "./my-convert.sh"}}},
+        {"stages": {"validate": {"gates": {"accuracy[light=night]": ">= 0.9"}}}},
+        {"targets": {"gateway": {"gates": {"latency_p50_ms_vs[rev=main]": "<= 1.03"}}}},
     ],
 )
 def test_schema_accepts_what_the_loader_accepts(validator, more):
