@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+import time
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Protocol
 
 if TYPE_CHECKING:
     from collections.abc import Callable
     from pathlib import Path
+
+# With a leash, a line end is written to standard input this often: what reads it knows that the
+# connection is alive, and can end what it does when nothing comes any more.
+BEAT_S = 5.0
 
 
 @dataclass(frozen=True)
@@ -19,11 +24,37 @@ class Done:
     err: bytes
 
 
+class Deadline:
+    """Seconds that are left; ``pause`` stops the clock until ``go``."""
+
+    def __init__(self, seconds: float) -> None:
+        self.seconds = seconds
+        self._end: float | None = time.monotonic() + seconds
+
+    def left(self) -> float:
+        """Return the seconds that are left, infinite while paused."""
+        return float("inf") if self._end is None else self._end - time.monotonic()
+
+    def pause(self) -> None:
+        """Stop the clock: what is waited for is somebody else's."""
+        self._end = None
+
+    def go(self) -> None:
+        """Start the clock anew when it was paused."""
+        if self._end is None:
+            self._end = time.monotonic() + self.seconds
+
+
+def deadline(timeout_s: float | Deadline) -> Deadline:
+    """Return a deadline so many seconds from now, or the one that is given."""
+    return timeout_s if isinstance(timeout_s, Deadline) else Deadline(timeout_s)
+
+
 class Shell(Protocol):
     """A POSIX shell and files on a device; ``where`` names it in messages.
 
     A connection that is lost raises TransportError ``device-lost``, a disk that is full
-    MissingError ``device-disk-full``.
+    MissingError ``device-disk-full``. ``process`` has what serves shells that are a program here.
     """
 
     where: str
@@ -33,22 +64,23 @@ class Shell(Protocol):
         command: str,
         *,
         stdin: bytes = b"",
-        timeout_s: float,
+        timeout_s: float | Deadline,
         on_line: Callable[[str], None] | None = None,
         leash: bool = False,
     ) -> Done:
         """Run a command line of ``sh`` there.
 
         ``on_line`` gets each line of standard output as it comes; ``out`` is empty then. With
-        ``leash`` standard input stays open after ``stdin`` was written, and is closed when the
-        command is over or is to be ended: by ``timeout_s`` (seconds), an interrupt or an error.
-        Raises TransportError ``device-timeout`` when the time is over.
+        ``leash`` standard input stays open after ``stdin`` was written, gets a line end every
+        ``BEAT_S`` seconds, and is closed when the command is over or is to be ended: by
+        ``timeout_s`` (seconds), an interrupt or an error. Raises TransportError
+        ``device-timeout`` when the time is over.
         """
 
     def put(self, source: Path, path: str, *, offset: int = 0) -> None:
         """Write the bytes of ``source`` from ``offset`` on to the end of the file ``path`` there.
 
-        ``offset`` 0 writes the file anew.
+        ``offset`` 0 writes the file anew. When it raises, the bytes that came over stay there.
         """
 
     def get(self, path: str, destination: Path) -> None:
