@@ -14,7 +14,10 @@ from edgeops.commands.options import JsonFlag
 def report(
     ctx: typer.Context,
     form: Annotated[
-        Literal["md", "json"], typer.Option("--format", help="Markdown, or JSON as --json prints.")
+        Literal["md", "json", "junit"],
+        typer.Option(
+            "--format", help="Markdown, JSON as --json prints, or JUnit XML of the gates."
+        ),
     ] = "md",
     out: Annotated[
         Path | None, typer.Option("-o", "--out", metavar="FILE", help="Write it to this file.")

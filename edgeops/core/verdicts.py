@@ -56,6 +56,7 @@ def summary(evidence: Evidence, gates: Mapping[str, str]) -> dict[str, Any]:
         "target": evidence.target,
         "verdict": overall(judged),
         "evidence": digest,
+        "date": evidence.date,
         "metrics": flat(evidence.figures),
         "gates": [{"target": evidence.target, **verdict.to_json()} for verdict in judged],
         "figures": {name: figure.to_json() for name, figure in evidence.figures.items()},

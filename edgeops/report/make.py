@@ -19,6 +19,7 @@ from edgeops.core.verdicts import enforce, gates_of, summary
 from edgeops.errors import InputError
 from edgeops.report.compare import comparable, figure_changes, rebuilt
 from edgeops.report.github import append_summary, workflow_commands
+from edgeops.report.junit import junit
 from edgeops.report.markdown import render
 
 if TYPE_CHECKING:
@@ -33,7 +34,7 @@ SUMMARY = "GITHUB_STEP_SUMMARY"
 
 @dataclass(frozen=True)
 class Request:
-    """What was asked: ``form`` is md or json, ``out`` a file relative to ``root``."""
+    """What was asked: ``form`` is md, json or junit, ``out`` a file relative to ``root``."""
 
     root: Path
     form: str = "md"
@@ -59,15 +60,22 @@ def report_verb(
     before = _before(request, project, events)
     report = build(project, now, before, _lock(request.root))
     markdown = render(report)
-    result = {**report, "markdown": markdown, "annotations": [], "output": None}
+    shown = _written(report, "junit", "").decode() if request.form == "junit" else markdown
+    result = {**report, "markdown": shown, "annotations": [], "output": None}
     if request.out:
-        data = canonical_json(report) if request.form == "json" else markdown.encode()
-        write_atomic(request.root / request.out, data)
+        write_atomic(request.root / request.out, _written(report, request.form, markdown))
         result["output"] = str(request.out)
     if environ.get(SUMMARY):
         append_summary(Path(environ[SUMMARY]), markdown)
         result["annotations"] = workflow_commands(report["gates"])
     return enforce(result) if request.check else result
+
+
+def _written(report: Mapping[str, Any], form: str, markdown: str) -> bytes:
+    """Return a report as it is written to a file."""
+    if form == "json":
+        return canonical_json(report)
+    return junit(report, report["project"]) if form == "junit" else markdown.encode()
 
 
 def build(
