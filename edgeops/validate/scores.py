@@ -11,7 +11,8 @@ The rule, in this order; the first that leaves exactly one output wins:
 4. class metrics: the only integer or text output with one value a sample, taken as class ids.
 
 A floating output with one value a sample is a two-class score: class 1 above 0.5 when all values
-lie in [0, 1] (a probability), else above 0 (a logit).
+lie in [0, 1] (a probability), else above 0 (a logit). Integers of 8 and 16 bits with several values
+a sample are the scores of a quantized model: their order is that of the numbers they stand for.
 """
 
 from __future__ import annotations
@@ -38,7 +39,7 @@ def class_output(outputs: Mapping[str, Any]) -> tuple[str, Any]:
     scores = {
         name: array
         for name, array in outputs.items()
-        if array.dtype.kind == "f" and array.ndim == 2 and array.shape[1] >= 2  # noqa: PLR2004 - samples and classes
+        if array.ndim == 2 and are_scores(array)  # noqa: PLR2004 - samples and classes
     }
     telling = {
         name: array
@@ -99,6 +100,13 @@ def named_output(outputs: Mapping[str, Any], name: str) -> dict[str, Any]:
     return {name: outputs[name]}
 
 
+def are_scores(array: Any) -> bool:
+    """Return whether an output ``[samples, ...]`` holds scores of two classes or more, by its dtype."""
+    several = array.ndim > 1 and array.size // max(len(array), 1) >= 2  # noqa: PLR2004 - one against another
+    quantized = array.dtype.kind in "iu" and array.dtype.itemsize <= 2  # noqa: PLR2004 - 8 or 16 bits
+    return bool(several and (array.dtype.kind == "f" or quantized))
+
+
 def class_ids(array: Any) -> Any:
     """Return the class of each sample, ``[samples]``; -1 where a score is not finite.
 
@@ -113,7 +121,7 @@ def class_ids(array: Any) -> Any:
         ids = flat[:, 0]
         return ids.astype(str) if ids.dtype.kind in _TEXT_KINDS else ids
     if (
-        array.dtype.kind != "f"
+        not (array.dtype.kind == "f" or are_scores(array))
         or not flat.shape[1]
         or max(array.shape[1:], default=1) != flat.shape[1]
     ):
@@ -123,6 +131,8 @@ def class_ids(array: Any) -> Any:
             why=f"it is {array.dtype}[{', '.join(map(str, array.shape))}]",
             fix="name another output in `output`, or use a metric of your own: `metric: module:function`",
         )
+    if array.dtype.kind != "f":
+        return flat.argmax(axis=1)
     finite = np.isfinite(flat).all(axis=1)
     if flat.shape[1] == 1:
         ids = (flat[:, 0] > threshold(flat[:, 0])).astype(np.int64)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import gzip
 import json
 import shutil
 
@@ -10,6 +9,7 @@ import numpy as np
 import pytest
 
 from edgeops.cli import main
+from tests.corpus_figures import FIGURES
 
 pytestmark = pytest.mark.slow
 
@@ -32,34 +32,18 @@ def measured(folder, capsys, model, data, *argv):
     return code, json.loads(capsys.readouterr().out)
 
 
-def read_idx(path, offset):
-    with gzip.open(path) as file:
-        return np.frombuffer(file.read(), np.uint8, offset=offset)
-
-
-def test_mnist_keeps_its_accuracy(corpus, tmp_path, capsys):
-    folder = corpus / "mnist_cnn"
-    images = read_idx(folder / "t10k-images-idx3-ubyte.gz", 16).reshape(-1, 1, 28, 28)
-    labels = read_idx(folder / "t10k-labels-idx1-ubyte.gz", 8).astype(np.int64)
-    np.savez(tmp_path / "e.npz", Input3=images.astype(np.float32), labels=labels)
-    gates = ("--gate", "accuracy>=0.989", "--gate", "accuracy_drop<=0", "--gate", "agreement>=1")
-    code, result = measured(tmp_path, capsys, folder / "mnist.onnx", "e.npz", *gates)
-    assert code == 0
-    assert result["metrics"]["accuracy"] == stated(corpus, "mnist_cnn") == 0.9891
-    low, high = result["gates"][0]["interval"]
-    assert low < 0.9891 < high < low + 0.006
-
-
-def test_hand_keypoint_keeps_its_accuracy_though_it_answers_class_ids(corpus, tmp_path, capsys):
-    folder = corpus / "hand_keypoint"
-    shutil.copy(folder / "keypoint_test_split.csv", tmp_path / "e.csv")
-    model = folder / "keypoint_classifier_argmax.onnx"
-    code, result = measured(tmp_path, capsys, model, "e.csv", "--gate", "accuracy>=0.96")
-    assert code == 0
-    assert result["metrics"]["accuracy"] == pytest.approx(
-        stated(corpus, "hand_keypoint")["onnx"], abs=5e-6
-    )
-    assert result["metrics"]["agreement"] == 1.0
+@pytest.mark.parametrize("entry", FIGURES, ids=lambda entry: entry.name)
+def test_corpus_keeps_its_figures(entry, corpus, tmp_path, capsys):
+    entry.lay(corpus, tmp_path)
+    assert main(["-C", str(tmp_path), *entry.convert]) == 0
+    capsys.readouterr()
+    assert main(["-C", str(tmp_path), *entry.validate, "--json"]) == 0
+    result = json.loads(capsys.readouterr().out)
+    entry.holds(corpus, result)
+    value = result["metrics"][entry.figure]
+    interval = result["gates"][0]["interval"]
+    if interval is not None:
+        assert interval[0] <= value <= interval[1]
 
 
 @pytest.mark.parametrize(("metric", "value"), [("accuracy", 1.0), ("top5", 1.0), ("f1", 1.0)])
