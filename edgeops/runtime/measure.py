@@ -1,7 +1,8 @@
 """How time and memory of a loaded model are measured; standard library only.
 
 All times are read from a clock that gives nanoseconds and never goes back. Garbage collection is
-off while calls are timed, so that a pause of Python's own is not counted as the engine's.
+off while calls are timed, so that a pause of Python's own is not counted as the engine's. Between
+calls, outside of what is timed, each loop says in ``edgeops.runtime.pulse`` that it goes on.
 """
 
 from __future__ import annotations
@@ -18,6 +19,8 @@ from pathlib import Path
 from statistics import median
 from typing import TYPE_CHECKING, Any
 
+from edgeops.runtime import pulse
+
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
 
@@ -28,8 +31,7 @@ NANO = 1_000_000_000
 # Warm-up: two successive windows whose medians differ by less than this are called stationary.
 WINDOW = 10
 STATIONARY = 0.05
-# What a latency loop keeps at most: eight bytes a call, a second of calls of five microseconds.
-MOST_CALLS = 200_000
+MOST_CALLS = pulse.MOST_TIMES
 # A model too slow for the least number of calls may take this many times the budget.
 PATIENCE = 4
 _STATUS = Path("/proc/self/status")
@@ -71,22 +73,23 @@ def warm_up(
     until = clock() + int(seconds * NANO)
     turns = cycle(feeds)
     before, calls = 0.0, 0
-    while True:
-        window = []
-        for feed in turns:
-            start = clock()
-            run(feed)
-            end = clock()
-            calls += 1
-            window.append(end - start)
-            if len(window) == WINDOW or end >= until:
-                break
-        now = median(window)
-        if before and abs(now - before) < STATIONARY * before:
-            return WarmUp(calls, stationary=True)
-        if clock() >= until:
-            return WarmUp(calls, stationary=False)
-        before = now
+    with _beats(clock) as beat:
+        while True:
+            window = []
+            for feed in turns:
+                start = beat[pulse.BEGUN] = clock()
+                run(feed)
+                end = clock()
+                calls += 1
+                window.append(end - start)
+                if len(window) == WINDOW or end >= until:
+                    break
+            now = median(window)
+            if before and abs(now - before) < STATIONARY * before:
+                return WarmUp(calls, stationary=True)
+            if clock() >= until:
+                return WarmUp(calls, stationary=False)
+            before = now
 
 
 def time_calls(
@@ -102,18 +105,22 @@ def time_calls(
     Goes on for ``seconds`` and until there are ``least`` calls, but no longer than four times
     ``seconds`` and no more than 200,000 calls.
     """
-    times = array("q")
-    start = clock()
-    until, hard = start + int(seconds * NANO), start + int(PATIENCE * seconds * NANO)
-    for feed in cycle(feeds):
-        before = clock()
-        run(feed)
-        after = clock()
-        times.append(after - before)
-        enough = after >= until and (len(times) >= least or after >= hard)
-        if enough or len(times) >= MOST_CALLS:
-            break
-    return times
+    most, kept, count = MOST_CALLS, pulse.KEPT, 0
+    with _beats(clock) as beat:
+        times = beat[pulse.TIMES :]
+        start = after = clock()
+        until, hard = start + int(seconds * NANO), start + int(PATIENCE * seconds * NANO)
+        for feed in cycle(feeds):
+            beat[pulse.BEGUN] = after
+            before = clock()
+            run(feed)
+            after = clock()
+            times[count] = after - before
+            count += 1
+            beat[kept] = count
+            if count >= most or (after >= until and (count >= least or after >= hard)):
+                break
+        return array("q", times[:count])
 
 
 def time_pairs(
@@ -131,20 +138,33 @@ def time_pairs(
     ``time_calls``.
     """
     ones, others = array("q"), array("q")
-    start = clock()
-    until, hard = start + int(seconds * NANO), start + int(PATIENCE * seconds * NANO)
-    for turn, feed in enumerate(cycle(feeds)):
-        order = ((one, ones), (other, others))
-        after = 0
-        for run, times in order if turn % 2 == 0 else reversed(order):
-            before = clock()
-            run(feed)
-            after = clock()
-            times.append(after - before)
-        enough = after >= until and (len(ones) >= least or after >= hard)
-        if enough or len(ones) >= MOST_CALLS:
-            break
+    order = ((one, ones), (other, others))
+    with _beats(clock) as beat:
+        start = after = clock()
+        until, hard = start + int(seconds * NANO), start + int(PATIENCE * seconds * NANO)
+        for turn, feed in enumerate(cycle(feeds)):
+            for run, times in order if turn % 2 == 0 else reversed(order):
+                beat[pulse.BEGUN] = after
+                before = clock()
+                run(feed)
+                after = clock()
+                times.append(after - before)
+            enough = after >= until and (len(ones) >= least or after >= hard)
+            if enough or len(ones) >= MOST_CALLS:
+                break
     return ones, others
+
+
+@contextmanager
+def _beats(clock: Clock) -> Iterator[memoryview]:
+    """Yield the slots of the pulse for a loop, which keeps no time yet; it is over at the end."""
+    beat = pulse.view()
+    beat[pulse.KEPT] = 0
+    beat[pulse.BEGUN] = clock()
+    try:
+        yield beat
+    finally:
+        beat[pulse.BEGUN] = 0
 
 
 def reset_peak() -> bool:

@@ -6,12 +6,10 @@ on this machine: each would count the other's load as the model's own.
 
 from __future__ import annotations
 
-import contextlib
 import json
 import os
 import shutil
 import signal
-import subprocess
 import sys
 import tempfile
 from contextlib import contextmanager
@@ -21,12 +19,23 @@ from typing import TYPE_CHECKING, Any
 
 from edgeops.core.files import disk_errors, inside
 from edgeops.errors import EdgeopsError, ExitCode, InputError, MissingError, TransportError
+from edgeops.runtime.probe import FORMAT
+from edgeops.validate.devices.asking import Heard
+from edgeops.validate.devices.process import run_process
+from edgeops.validate.devices.shell import Deadline
+from edgeops.validate.devices.trouble import last_words
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
+    from edgeops.core.contracts import Tell
+    from edgeops.validate.devices.shell import Done
+
 LOCK = "edgeops-device-local.lock"
-_LAST_WORDS = 5
+PROGRAM = ("-m", "edgeops.runtime.probe")
+_ABOUT_S = 120.0
+# The program keeps the time itself, and says in what phase it ran out; this is when it does not.
+_SLACK_S = 20.0
 
 
 @dataclass(frozen=True)
@@ -54,18 +63,10 @@ class LocalDevice:
             yield LocalDevice(Path(folder))
 
     def probe(self) -> dict[str, Any]:
-        """Return what the machine is."""
-        import platform
-
-        return {
-            "name": self.name,
-            "machine": platform.machine(),
-            "processor": _processor() or platform.processor(),
-            "cores": os.cpu_count() or 0,
-            "memory_mb": _memory_mb(),
-            "system": f"{platform.system()} {platform.release()}",
-            "python": platform.python_version(),
-        }
+        """Return what the machine is; it need not be reached."""
+        request = {"do": "about"}
+        about = _asked(request, Path(tempfile.gettempdir()), _ABOUT_S, None)
+        return {**about, "name": self.name}
 
     def push(self, source: Path, destination: str) -> None:
         """Make a file or folder readable under ``destination`` of the work folder.
@@ -83,40 +84,17 @@ class LocalDevice:
             else:
                 shutil.copyfile(path, destination)
 
-    def run(self, request: Mapping[str, Any], *, timeout_s: float) -> dict[str, Any]:
-        """Run the measuring program on a request while holding the lock; waiting for it is free.
+    def run(
+        self, request: Mapping[str, Any], *, timeout_s: float, tell: Tell | None = None
+    ) -> dict[str, Any]:
+        """Run the measuring program on a request while it holds the lock; waiting for it is free.
 
-        Raises what the program reports, TransportError ``probe-killed`` or ``probe-timeout``,
-        MissingError ``probe-failed``.
+        Raises what the program reports; TransportError ``probe-killed``, ``probe-timeout`` or
+        ``inference-hung`` with ``partial`` in the result; MissingError ``probe-failed``.
         """
-        command = [sys.executable, "-m", "edgeops.runtime.probe"]
-        asked = json.dumps({**request, "parent": os.getpid()})
-        with _exclusive(), self._started(command) as process:
-            try:
-                answer, words = process.communicate(asked, timeout=timeout_s)
-            except subprocess.TimeoutExpired as error:
-                process.kill()
-                _, words = process.communicate()
-                raise TransportError(
-                    "probe-timeout",
-                    f"measuring took longer than {timeout_s:g} s and was ended",
-                    where=self.name,
-                    why=_last(words) or "the model, the engine or the device hangs",
-                    fix="give it more time with `timeout`, or evaluate fewer samples",
-                ) from error
-            except BaseException:
-                process.kill()
-                process.wait()
-                raise
-        if process.returncode:
-            raise _died(process.returncode, words)
-        return _raise_reported(json.loads(answer))
-
-    def _started(self, command: list[str]) -> subprocess.Popen[str]:
-        pipe = subprocess.PIPE
-        return subprocess.Popen(
-            command, cwd=self._inside("."), stdin=pipe, stdout=pipe, stderr=pipe, text=True
-        )
+        folder = self._inside(".")
+        asked = {"lock": LOCK, "work": str(folder), "owned": True, **request}
+        return _asked(asked, folder, timeout_s, tell)
 
     def _inside(self, path: str) -> Path:
         if self.folder is None:
@@ -126,75 +104,69 @@ class LocalDevice:
         return self.folder / inside(self.folder / "_", path).relative_to(self.folder / "_")
 
 
-@contextmanager
-def _exclusive() -> Iterator[None]:
-    """Wait until nobody else measures on this machine, and keep others out."""
-    import fcntl
-
-    path = Path(tempfile.gettempdir()) / LOCK
-    handle = _opened(path)
+def _asked(
+    request: Mapping[str, Any], folder: Path, timeout_s: float, tell: Tell | None
+) -> dict[str, Any]:
+    """Return what the measuring program answers, or raise what it reports or died of."""
+    until = Deadline(timeout_s + _SLACK_S)
+    heard = Heard(until, tell)
+    asked = {"format": FORMAT, "timeout_s": timeout_s, "parent": os.getpid(), **request}
     try:
-        fcntl.flock(handle, fcntl.LOCK_EX)
-        yield
-    finally:
-        os.close(handle)
+        done = run_process(
+            [sys.executable, *PROGRAM],
+            where="local",
+            timeout_s=until,
+            stdin=json.dumps(asked).encode() + b"\n",
+            on_line=heard.line,
+            leash=True,
+            cwd=folder,
+        )
+    except TransportError as error:
+        raise TransportError(
+            "probe-timeout",
+            f"measuring took longer than {timeout_s:g} s and was ended",
+            where="local",
+            why="the measuring program itself does not answer",
+            fix="give it more time with `timeout`, or evaluate fewer samples",
+            result={"partial": heard.partial},
+        ) from error
+    if heard.answer is not None:
+        return heard.answer
+    if heard.error is not None:
+        raise _reported(heard.error)
+    raise _died(done, heard.partial)
 
 
-def _opened(path: Path) -> int:
-    """Open a lock file that may be another user's: reading is enough for a lock."""
-    with disk_errors(path):
-        with contextlib.suppress(FileNotFoundError):
-            return os.open(path, os.O_RDONLY | os.O_NOFOLLOW)
-        return os.open(path, os.O_RDONLY | os.O_CREAT | os.O_NOFOLLOW, 0o644)
+def _reported(said: Mapping[str, Any]) -> EdgeopsError:
+    """Return the error that the program reports, as the class its exit code stands for."""
+    about = dict(said["error"])
+    code = ExitCode(said["exit"])
+    kinds = [kind for kind in EdgeopsError.__subclasses__() if kind.exit_code == code]
+    partial = said.get("partial")
+    result = {"partial": partial} if partial else {}
+    kind = kinds[0] if kinds else EdgeopsError
+    return kind(about.pop("code"), about.pop("what"), **about, result=result)
 
 
-def _died(code: int, words: str) -> EdgeopsError:
+def _died(done: Done, partial: Mapping[str, Any]) -> EdgeopsError:
     """Return the error for a measuring program that ended without an answer."""
-    if code < 0:
-        why = f"it was ended by {signal.Signals(-code).name}"
-        if -code == signal.SIGKILL:
+    words = last_words(done.err)
+    if done.code < 0:
+        why = f"it was ended by {signal.Signals(-done.code).name}"
+        if -done.code == signal.SIGKILL:
             why += ", as the system does when memory runs out"
         return TransportError(
             "probe-killed",
             "the measuring process was killed before it could answer",
             where="local",
-            why="; ".join(filter(None, (why, _last(words)))),
+            why="; ".join(filter(None, (why, words))),
             fix="free some memory or measure a smaller data set, then run it again",
+            result={"partial": dict(partial)},
         )
     return MissingError(
         "probe-failed",
         "the measuring process failed before it could answer",
         where="local",
-        why=_last(words) or f"it ended with exit code {code}",
+        why=words or f"it ended with exit code {done.code}",
         fix="see what this machine lacks with: edgeops doctor",
     )
-
-
-def _last(words: str) -> str:
-    lines = [line.strip() for line in words.splitlines() if line.strip()]
-    return " | ".join(lines[-1:] if "Traceback" in words else lines[-_LAST_WORDS:])
-
-
-def _raise_reported(answer: dict[str, Any]) -> dict[str, Any]:
-    """Return the answer, or raise the error it reports as the class its exit code stands for."""
-    if "error" not in answer:
-        return answer
-    code = ExitCode(answer["exit"])
-    kinds = [kind for kind in EdgeopsError.__subclasses__() if kind.exit_code == code]
-    about = dict(answer["error"])
-    raise (kinds[0] if kinds else EdgeopsError)(about.pop("code"), about.pop("what"), **about)
-
-
-def _processor() -> str:
-    with contextlib.suppress(OSError):
-        for line in Path("/proc/cpuinfo").read_text().splitlines():
-            if line.startswith("model name"):
-                return line.partition(":")[2].strip()
-    return ""
-
-
-def _memory_mb() -> int | None:
-    try:
-        return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") // 1_000_000
-    except (OSError, ValueError):
-        return None

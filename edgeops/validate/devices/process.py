@@ -14,6 +14,7 @@ from edgeops.validate.devices.shell import BEAT_S, Deadline, Done, deadline
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
+    from pathlib import Path
 
 _PIECE = 1 << 16
 _LOOK_S = 1.0
@@ -31,13 +32,15 @@ def run_process(
     leash: bool = False,
     source: IO[bytes] | None = None,
     sink: IO[bytes] | None = None,
+    take: Callable[[bytes], None] | None = None,
     env: Mapping[str, str] | None = None,
+    cwd: Path | None = None,
 ) -> Done:
     """Run a program as ``Shell.run`` runs a command; ``where`` names the device in messages.
 
     ``source`` is an open file that the program reads in place of ``stdin``, ``sink`` one that it
-    writes. The program gets a session of its own, so that an interrupt of the terminal ends it
-    through the leash and not at once. Raises TransportError ``device-timeout``.
+    writes; ``cwd`` is where it runs. The program gets a session of its own, so that an interrupt
+    of the terminal ends it through the leash and not at once. Raises TransportError ``device-timeout``.
     """
     pipe = subprocess.PIPE
     with subprocess.Popen(
@@ -46,21 +49,26 @@ def run_process(
         stdout=sink or pipe,
         stderr=pipe,
         env=env,
+        cwd=cwd,
         start_new_session=True,
     ) as process:
         try:
-            return _Talk(process, stdin, on_line, leash=leash).to_end(deadline(timeout_s), where)
+            lines = Lines(on_line) if on_line else None
+            talk = _Talk(process, stdin, lines.feed if lines else take, leash=leash)
+            done = talk.to_end(deadline(timeout_s), where)
+            if lines:
+                lines.end()
         except BaseException:
             end(process)
             raise
+        return done
 
 
 def end(process: subprocess.Popen[bytes]) -> None:
     """End a program: close its standard input, and when that does not do, terminate and kill it."""
-    for stream in (process.stdin,):
-        if stream is not None:
-            with contextlib.suppress(OSError):
-                stream.close()
+    if process.stdin is not None:
+        with contextlib.suppress(OSError):
+            process.stdin.close()
     for stop in (process.terminate, process.kill):
         with contextlib.suppress(subprocess.TimeoutExpired):
             process.wait(GRACE_S)
@@ -87,14 +95,14 @@ class _Talk:
         self,
         process: subprocess.Popen[bytes],
         stdin: bytes,
-        on_line: Callable[[str], None] | None,
+        take: Callable[[bytes], None] | None,
         *,
         leash: bool,
     ) -> None:
         self._process = process
         self._left = memoryview(stdin)
         self._leash = leash
-        self._lines = Lines(on_line) if on_line else None
+        self._hand_on = take
         self._read: dict[str, bytearray] = {"out": bytearray(), "err": bytearray()}
         self._selector = selectors.DefaultSelector()
         self._beaten = time.monotonic()
@@ -123,8 +131,6 @@ class _Talk:
             except subprocess.TimeoutExpired:
                 if until.left() <= 0:
                     raise timed_out(where, until.seconds) from None
-        if self._lines:
-            self._lines.end()
         return Done(self._process.returncode, bytes(self._read["out"]), bytes(self._read["err"]))
 
     def _reading(self) -> bool:
@@ -145,8 +151,8 @@ class _Talk:
         piece = os.read(key.fd, _PIECE)
         if not piece:
             self._selector.unregister(key.fileobj)
-        elif key.data == "out" and self._lines:
-            self._lines.feed(piece)
+        elif key.data == "out" and self._hand_on:
+            self._hand_on(piece)
         else:
             self._read[key.data] += piece
 
@@ -165,7 +171,7 @@ class _Talk:
         if not self._left:
             if not self._leash:
                 self._close_input()
-            elif stream in self._selector.get_map():
+            else:
                 self._selector.unregister(stream)
 
     def _beat(self) -> None:
@@ -185,7 +191,8 @@ class _Talk:
         stream = self._process.stdin
         if stream is None or stream.closed:
             return
-        if stream in self._selector.get_map() if self._selector.get_map() else False:
+        with contextlib.suppress(KeyError, RuntimeError):
+            # It may be unregistered, and the selector closed, by now.
             self._selector.unregister(stream)
         with contextlib.suppress(OSError):
             stream.close()
