@@ -9,6 +9,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 PREFIX = "sha256:"
+_PIECE = 1 << 18
 
 
 def sha256_bytes(data: bytes) -> str:
@@ -18,8 +19,11 @@ def sha256_bytes(data: bytes) -> str:
 
 def sha256_file(path: Path) -> str:
     """Return the sha256 of a file as 64 hex characters, read in pieces."""
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
+    found, piece = hashlib.sha256(), memoryview(bytearray(_PIECE))
+    with path.open("rb", buffering=0) as file:
+        while count := file.readinto(piece):
+            found.update(piece[:count])
+    return found.hexdigest()
 
 
 def digest(hexadecimal: str) -> str:

@@ -136,7 +136,7 @@ def _numbers(item: Mapping[str, Any]) -> dict[str, Any]:
     value, interval = item["value"], item["interval"]
     pair = None if interval is None else tuple(interval)
     held = [*([] if value is None else [value]), *(pair or ())]
-    if any(isinstance(one, bool) or not isinstance(one, int | float) for one in held):
+    if any(isinstance(one, bool) or not isinstance(one, (int, float)) for one in held):
         message = f"{held} are not all numbers"
         raise TypeError(message)
     if pair is not None and len(pair) != 2:  # noqa: PLR2004 - from where to where

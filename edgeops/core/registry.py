@@ -92,12 +92,15 @@ def get(kind: str, name: str) -> Any:
 
 def own(kind: str) -> tuple[str, ...]:
     """Return the names that edgeops itself registers, without importing any plugin."""
-    return tuple(entry.name for entry in _found(kind) if _distribution(entry.dist) == OWN)
+    return tuple(entry.name for entry in _found(kind) if _distribution(entry) == OWN)
 
 
 @cache
 def _found(kind: str) -> tuple[EntryPoint, ...]:
-    return tuple(sorted(_entries().select(group=f"edgeops.{kind}"), key=_order))
+    found, group = _entries(), f"edgeops.{kind}"
+    # Before Python 3.10 it is a dict, and a package that is found twice is in it twice.
+    chosen = found.select(group=group) if hasattr(found, "select") else found.get(group, ())
+    return tuple(sorted(dict.fromkeys(chosen), key=_order))
 
 
 @cache
@@ -106,15 +109,23 @@ def _entries() -> Any:
     return entry_points()
 
 
+def _distribution(entry: EntryPoint) -> str:
+    try:
+        return _name(entry.dist)
+    except AttributeError:
+        # Before Python 3.10 an entry does not know whose it is; its module's package does.
+        return entry.value.partition(":")[0].partition(".")[0]
+
+
 @cache
-def _distribution(dist: Any) -> str:
+def _name(dist: Any) -> str:
     # Asking for the name parses the package's whole description; a package has many entries.
     return str(dist.name) if dist else ""
 
 
 @cache
 def _load(kind: str, entry: EntryPoint) -> Plugin:
-    distribution = _distribution(entry.dist) or "unknown"
+    distribution = _distribution(entry) or "unknown"
     common = (kind, entry.name, distribution, entry.value)
     try:
         value = entry.load()
@@ -138,5 +149,5 @@ def _contract_problem(kind: str, name: str, value: Any) -> str:
 
 
 def _order(entry: EntryPoint) -> tuple[bool, str, str]:
-    distribution = _distribution(entry.dist)
+    distribution = _distribution(entry)
     return (distribution != OWN, entry.name, distribution)

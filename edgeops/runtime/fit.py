@@ -32,7 +32,7 @@ def difference(arrays: Mapping[str, Any], inputs: Sequence[TensorInfo]) -> str:
         if wanted == ("...",):
             continue
         if len(shape) != len(wanted) or any(
-            size != want for size, want in zip(shape, wanted, strict=True) if isinstance(want, int)
+            size != want for size, want in zip(shape, wanted) if isinstance(want, int)
         ):
             return f"{tensor.name!r} has shape {list(shape)}, the model takes {list(wanted)}"
     return ""

@@ -131,7 +131,7 @@ class Predictor:
         """Refuse two sizes for one named axis, such as a batch of 4 beside a batch of 5."""
         sizes: dict[str, tuple[int, str]] = {}
         for tensor in self.inputs:
-            for axis, size in zip(tensor.shape, arrays[tensor.name].shape, strict=True):
+            for axis, size in zip(tensor.shape, arrays[tensor.name].shape):
                 if not isinstance(axis, str) or axis == "?":
                     continue
                 first, owner = sizes.setdefault(axis, (size, tensor.name))
@@ -148,8 +148,7 @@ class Predictor:
 def _fit(tensor: TensorInfo, value: Any) -> np.ndarray[Any, Any]:
     array = _typed(tensor, value)
     fits = len(array.shape) == len(tensor.shape) and all(
-        isinstance(wanted, str) or wanted == size
-        for wanted, size in zip(tensor.shape, array.shape, strict=True)
+        isinstance(wanted, str) or wanted == size for wanted, size in zip(tensor.shape, array.shape)
     )
     if fits:
         return array

@@ -20,13 +20,14 @@ import weakref
 from concurrent.futures import ThreadPoolExecutor
 from functools import cache
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Self
+from typing import TYPE_CHECKING, Any
 
 from edgeops.core.environment import require
 from edgeops.errors import MissingError, RefusedError
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
+    from typing import Self
 
     from edgeops.core.environment import Environment
 

@@ -88,12 +88,12 @@ class LiteRtSession:
 
     def _answer(self, arrays: Mapping[str, Any]) -> dict[str, Any]:
         given = [arrays[tensor.name] for tensor in self.inputs]
-        feeds = [part.feed(array) for part, array in zip(self._feeds, given, strict=True)]
+        feeds = [part.feed(array) for part, array in zip(self._feeds, given)]
         shapes = [feed.shape for feed in feeds]
         if shapes != self._shapes:
             self._resize(arrays, shapes)
         set_tensor, get_tensor = self._interpreter.set_tensor, self._interpreter.get_tensor
-        for part, feed in zip(self._feeds, feeds, strict=True):
+        for part, feed in zip(self._feeds, feeds):
             set_tensor(part.index, feed)
         self._interpreter.invoke()
         # get_tensor copies: what callers hold is not overwritten by the next call.
@@ -118,7 +118,7 @@ class LiteRtSession:
         if wrong:
             raise wrong
         self._shapes = None
-        for part, shape in zip(self._feeds, shapes, strict=True):
+        for part, shape in zip(self._feeds, shapes):
             self._interpreter.resize_tensor_input(part.index, shape)
         with _without_notices():
             self._interpreter.allocate_tensors()

@@ -109,7 +109,7 @@ class MnnSession:
             for tensor in self.outputs
         ]
         self._types = []
-        for tensor, variable in zip(self.inputs, about["inputs"], strict=True):
+        for tensor, variable in zip(self.inputs, about["inputs"]):
             dtype = _ENGINE_DTYPES.get(str(variable.dtype).rpartition(".")[2])
             if dtype is None:
                 raise _load_failed(path, f"its input {tensor.name!r} is {variable.dtype}")
@@ -166,7 +166,7 @@ class MnnSession:
                 "one has no kernel for; convert its source again: edgeops convert MODEL --to mnn",
             )
         answers = {}
-        for (name, dtype), variable in zip(self._wanted, found, strict=True):
+        for (name, dtype), variable in zip(self._wanted, found):
             # What it reads is memory that MNN uses again; of nothing it cannot read.
             empty = 0 in variable.shape
             array = self._numpy.zeros(variable.shape) if empty else variable.read()

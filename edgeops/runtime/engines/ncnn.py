@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from edgeops.core.variant import TensorInfo, Variant
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class _Port:
     """How one input or output goes in or out of one call.
 
@@ -139,9 +139,7 @@ class NcnnSession:
         # What nobody knew before is what came out; a size that was known must be that.
         shape = port.shape
         if port.mat is None and array.ndim == len(shape):
-            shape = tuple(
-                size if want < 0 else want for size, want in zip(array.shape, shape, strict=True)
-            )
+            shape = tuple(size if want < 0 else want for size, want in zip(array.shape, shape))
         try:
             return array.reshape(shape).astype(port.source, copy=False)
         except ValueError as error:

@@ -74,7 +74,7 @@ class OnnxRuntimeSession:
         """
         try:
             feed = {tensor.name: arrays[tensor.name] for tensor in self.inputs}
-            return dict(zip(self._names, self._session.run(self._names, feed), strict=True))
+            return dict(zip(self._names, self._session.run(self._names, feed)))
         except _failures() as error:
             wrong = misfit(arrays, self.inputs, self._where)
             if wrong:

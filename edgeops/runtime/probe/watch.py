@@ -20,7 +20,8 @@ from edgeops.runtime.probe.energy import Account
 from edgeops.runtime.probe.machine import machine
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Callable, Mapping
+    from typing import Self
 
     from edgeops.errors import EdgeopsError
     from edgeops.runtime.probe.leash import Leash
@@ -91,33 +92,19 @@ class Watch:
 
     def _until_over(self, child: subprocess.Popen[bytes]) -> EdgeopsError | None:
         """Listen until the child has ended; returns an error when it had to be ended."""
-        streams = {child.stdout: self._hear, child.stderr: self._overhear}
-        selector = self._leash.selector
-        for stream in streams:
-            os.set_blocking(stream.fileno(), False)  # type: ignore[union-attr] # a pipe
-            selector.register(stream, selectors.EVENT_READ, stream)  # type: ignore[arg-type] # as above
-        until: float | None = None
-        try:
+        with _Streams(self._leash, child, self._hear, self._overhear) as streams:
+            until: float | None = None
             while streams:
                 if self._energy is not None:
                     self._energy.look()
                 late = self._late()
                 if late is not None:
                     return late
-                for stream in self._leash.wait(self._patience(until)):
-                    data = _read(stream.fileno())
-                    if data == b"":
-                        selector.unregister(stream)
-                        del streams[stream]
-                    elif data:
-                        streams[stream](data)
+                streams.serve(self._patience(until))
                 if until is None and child.poll() is not None:
                     until = time.monotonic() + _LAST_WORDS_S
                 if until is not None and time.monotonic() >= until:
                     break
-        finally:
-            for stream in streams:
-                selector.unregister(stream)  # type: ignore[arg-type] # as above
         return None
 
     def _patience(self, until: float | None) -> float | None:
@@ -185,6 +172,47 @@ class Watch:
         code = child.wait()
         peak = resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss * 1024
         return deaths.died(code, self.phase, self._said(), self._before, peak)
+
+
+class _Streams:
+    """The pipes of a child, read as data comes; false when both have ended."""
+
+    def __init__(
+        self,
+        leash: Leash,
+        child: subprocess.Popen[bytes],
+        hear: Callable[[bytes], None],
+        overhear: Callable[[bytes], None],
+    ) -> None:
+        self._leash = leash
+        self._open = {
+            stream.fileno(): take
+            for stream, take in ((child.stdout, hear), (child.stderr, overhear))
+            if stream is not None
+        }
+
+    def __enter__(self) -> Self:
+        for handle in self._open:
+            os.set_blocking(handle, False)
+            self._leash.selector.register(handle, selectors.EVENT_READ, handle)
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        for handle in self._open:
+            self._leash.selector.unregister(handle)
+
+    def __bool__(self) -> bool:
+        return bool(self._open)
+
+    def serve(self, seconds: float | None) -> None:
+        """Wait for data, at most so long, and hand it on."""
+        for handle in self._leash.wait(seconds):
+            data = _read(handle)
+            if data:
+                self._open[handle](data)
+            elif data is not None:
+                self._leash.selector.unregister(handle)
+                del self._open[handle]
 
 
 def _itself() -> list[str]:
