@@ -1,0 +1,246 @@
+"""A shell over ssh through the ssh program: one connection that its other calls share."""
+
+from __future__ import annotations
+
+import os
+import selectors
+import shutil
+import subprocess
+import tempfile
+import time
+from contextlib import contextmanager
+from pathlib import Path
+from typing import IO, TYPE_CHECKING, Any
+
+from edgeops.core.files import disk_errors
+from edgeops.validate.devices import ssh_config
+from edgeops.validate.devices import ssh_trouble as trouble
+from edgeops.validate.devices.process import end, run_process
+from edgeops.validate.devices.ssh_words import (
+    After,
+    commanded,
+    get_command,
+    patience,
+    put_command,
+)
+from edgeops.validate.devices.trouble import failed, last_words, lost
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator, Sequence
+
+    from edgeops.errors import EdgeopsError
+    from edgeops.validate.devices.shell import Deadline, Done
+    from edgeops.validate.devices.ssh_address import Address
+
+_READY = b"=ready"
+# The code that ssh itself ends with when it fails; a command may end with it too.
+_SSH_FAILED = 255
+_OPEN_S = trouble.CONNECT_S + trouble.LOGIN_S
+_SCAN_S = 5
+
+
+@contextmanager
+def connected(address: Address) -> Iterator[ProgramShell]:
+    """Yield a shell over a new connection, which is closed at the end.
+
+    A first ssh makes the connection and lets others share it through a socket in a private folder.
+    It runs a ``cat`` that reads from here, so that it ends when this process does, however that is.
+    """
+    ssh = shutil.which("ssh") or "ssh"
+    # The system's own folder: a socket's path may have only about a hundred characters.
+    base = "/tmp" if Path("/tmp").is_dir() else None  # noqa: S108 - mkdtemp makes it private
+    with tempfile.TemporaryDirectory(prefix="edgeops-ssh-", dir=base) as folder:
+        socket = Path(folder) / "s"
+        common = [ssh, *_options(address), "-S", str(socket)]
+        host = address.host
+        first = [*common, "-M", "--", host, commanded("echo =ready; exec cat >/dev/null")]
+        pipe = subprocess.PIPE
+        with (
+            tempfile.TemporaryFile() as words,
+            subprocess.Popen(
+                first, stdin=pipe, stdout=pipe, stderr=words, start_new_session=True
+            ) as master,
+        ):
+            try:
+                _opened(address, master, words)
+                yield ProgramShell(address, [*common, "-o", "ControlMaster=no"], master)
+            finally:
+                end(master)
+
+
+class ProgramShell:
+    """A shell on a host; each command is one more ssh that shares the connection."""
+
+    def __init__(
+        self, address: Address, common: Sequence[str], master: subprocess.Popen[bytes]
+    ) -> None:
+        self.where = f"ssh:{address.text}"
+        self.login = address.login
+        self._host = address.host
+        self._common = common
+        self._master = master
+
+    def run(
+        self,
+        command: str,
+        *,
+        stdin: bytes = b"",
+        timeout_s: float | Deadline,
+        on_line: Callable[[str], None] | None = None,
+        leash: bool = False,
+    ) -> Done:
+        """Run a command line of ``sh`` there; as ``Shell.run``."""
+        return self._run(command, timeout_s, stdin=stdin, on_line=on_line, leash=leash)
+
+    def put(self, source: Path, path: str, *, offset: int = 0) -> None:
+        """Write a file, or what of it follows ``offset``, to the end of one there.
+
+        Raises MissingError ``device-disk-full`` or ``device-not-writable``, TransportError
+        ``device-lost``.
+        """
+        size = source.stat().st_size - offset
+        # Unbuffered, for ssh reads on from where this file stands.
+        with source.open("rb", buffering=0) as file:
+            file.seek(offset)
+            done = self._run(put_command(path, offset), patience(size), source=file)
+        if done.code:
+            raise failed(self.where, path, done)
+
+    def get(self, path: str, destination: Path) -> None:
+        """Copy a file from there; ``destination`` is left out when that fails.
+
+        Raises TransportError ``device-lost``, MissingError ``disk-full`` or ``device-shell``.
+        """
+        with disk_errors(destination):
+            try:
+                with destination.open("wb") as file:
+                    # No limit of its own: while bytes come the device is there, and when none
+                    # come the connection counts as lost.
+                    done = self._run(get_command(path), float("inf"), take=After(file.write))
+                if done.code:
+                    raise failed(self.where, path, done)
+            except BaseException:
+                destination.unlink(missing_ok=True)
+                raise
+
+    def _run(
+        self,
+        command: str,
+        timeout_s: float | Deadline,
+        *,
+        source: IO[bytes] | None = None,
+        **more: Any,
+    ) -> Done:
+        if self._master.poll() is not None:
+            raise lost(self.where, "the connection was closed")
+        argv = [*self._common, "--", self._host, commanded(command)]
+        done = run_process(argv, where=self.where, timeout_s=timeout_s, source=source, **more)
+        if done.code == _SSH_FAILED and self._gone():
+            raise lost(self.where, last_words(done.err) or "the connection was closed")
+        return done
+
+    def _gone(self) -> bool:
+        """Return whether the connection is over; the master may need a moment to notice."""
+        try:
+            self._master.wait(1)
+        except subprocess.TimeoutExpired:
+            return False
+        return True
+
+
+def _options(address: Address) -> list[str]:
+    """Return the options that hold whatever the config says: ssh takes the first it is given."""
+    said = {
+        "BatchMode": "yes",
+        "StrictHostKeyChecking": "yes",
+        "UpdateHostKeys": "no",
+        "ConnectTimeout": str(trouble.CONNECT_S),
+        "ServerAliveInterval": str(trouble.ALIVE_S),
+        "ServerAliveCountMax": str(trouble.ALIVE_TIMES),
+        "ControlPersist": "no",
+        "ForwardAgent": "no",
+        "ForwardX11": "no",
+        "ClearAllForwardings": "yes",
+        "PermitLocalCommand": "no",
+        "RemoteCommand": "none",
+        "RequestTTY": "no",
+        "LogLevel": "ERROR",
+        "EscapeChar": "none",
+    }
+    found = [word for name, value in said.items() for word in ("-o", f"{name}={value}")]
+    if ssh_config.own_home():
+        # ssh looks into the account's folder and not into HOME.
+        file = ssh_config.user_file()
+        found += ["-F", str(file) if os.access(file, os.R_OK) else str(os.devnull)]
+    found += ["-l", address.user] if address.user else []
+    found += ["-p", str(address.port)] if address.port else []
+    return found
+
+
+def _opened(address: Address, master: subprocess.Popen[bytes], words: IO[bytes]) -> None:
+    """Wait until the connection is made; raises why it is not."""
+    assert master.stdout is not None  # noqa: S101 - a pipe, for mypy
+    handle = master.stdout.fileno()
+    until = time.monotonic() + _OPEN_S
+    heard = b""
+    with selectors.DefaultSelector() as selector:
+        selector.register(handle, selectors.EVENT_READ)
+        while _READY not in heard:
+            if not selector.select(max(0, until - time.monotonic())):
+                raise trouble.silent(address, address.text)
+            piece = os.read(handle, 4096)
+            if not piece:
+                master.wait()
+                words.seek(0)
+                raise _why(address, words.read().decode(errors="replace"))
+            heard += piece
+    # Nobody reads it any more: a login shell that goes on talking must not be held up.
+    master.stdout.close()
+
+
+def _why(address: Address, words: str) -> EdgeopsError:
+    """Return the error that ssh's words stand for."""
+    last = last_words(words.encode())
+    if "IDENTIFICATION HAS CHANGED" in words or "Host key verification failed" in words:
+        return _distrusted(address, words)
+    if "configuration option" in words or ("keyword" in words and "line" in words):
+        return trouble.bad_config(last)
+    return trouble.told(address, words, last) or trouble.closed(
+        address, last or "ssh ended without a word"
+    )
+
+
+def _distrusted(address: Address, words: str) -> EdgeopsError:
+    host, port = _resolved(address)
+    place = trouble.place(host, port)
+    key, known = _scanned(host, port), "~/.ssh/known_hosts"
+    if "IDENTIFICATION HAS CHANGED" in words:
+        return trouble.changed_key(address, place, key[0], known)
+    return trouble.unknown_key(address, place, key, known)
+
+
+def _resolved(address: Address) -> tuple[str, int]:
+    """Return host and port as the config has them."""
+    said = _said(["ssh", *_options(address), "-G", "--", address.host])
+    found = dict(line.partition(" ")[::2] for line in said.splitlines())
+    name = found.get("hostkeyalias") or found.get("hostname") or address.host
+    return name, int(found.get("port") or address.port or trouble.PORT)
+
+
+def _scanned(host: str, port: int) -> tuple[str, str]:
+    """Return fingerprint and known_hosts line of the key a host shows; empty when it shows none."""
+    lines = _said(["ssh-keyscan", "-T", str(_SCAN_S), "-t", "ed25519", "-p", str(port), host])
+    keys = [line for line in lines.splitlines() if line and not line.startswith("#")]
+    if not keys:
+        return "", ""
+    shown = _said(["ssh-keygen", "-lf", "-"], keys[0]).split()
+    return (shown[1] if len(shown) > 1 else ""), keys[0]
+
+
+def _said(argv: Sequence[str], stdin: str = "") -> str:
+    try:
+        return subprocess.run(
+            argv, input=stdin, capture_output=True, text=True, check=False, timeout=_OPEN_S
+        ).stdout
+    except (OSError, subprocess.TimeoutExpired):
+        return ""
