@@ -1,7 +1,7 @@
 # ruff: noqa: INP001 - a script of the Makefile, part of no package
 """Put an engine to random models: each ends proven or refused before, or the smallest is shown.
 
-    python scripts/try_random.py ENGINE [--examples 200] [--seed 0] [--late]
+    python scripts/try_random.py ENGINE [--examples 200] [--seed 0]
 
 Models are drawn by hypothesis (tests/random_graphs.py). Each runs in a process forked from this one
 as the operator cases do (try_engine.py). When one is refused after check, answers otherwise than
@@ -50,9 +50,6 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser.add_argument("engine")
     parser.add_argument("--examples", type=int, default=200)
     parser.add_argument("--seed", type=int, default=0)
-    parser.add_argument(
-        "--late", action="store_true", help="let the engine's own converter refuse after check"
-    )
     asked = parser.parse_args(argv)
     warm(asked.engine)
     counts: Counter[str] = Counter()
@@ -69,10 +66,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     @given(models())
     def run(model: Any) -> None:
         status, why = forked(case_of(model), asked.engine, check=True)
-        if asked.late and status == "late" and why.startswith("convert: conversion-failed"):
-            status = "refused late"
         counts[status] += 1
-        if status not in {"proven", "refused", "refused late"}:
+        if status not in {"proven", "refused"}:
             worst[:] = [f"{status}: {why}", onnx.printer.to_text(model)]
             raise AssertionError(why)
 

@@ -100,6 +100,19 @@ def test_what_does_something_stays(case):
     assert kinds(made) == expected
 
 
+COPIES = {
+    "pad": """
+        none = Constant<value = int64[8] {0, 0, 0, 0, 0, 0, 0, 0}>() \n y = Pad(x, none)""",
+    "tile": "ones = Constant<value = int64[4] {1, 1, 1, 1}>() \n y = Tile(x, ones)",
+    "dropout and sum of one": "d = Dropout(x) \n y = Sum(d)",
+}
+
+
+@pytest.mark.parametrize("case", COPIES)
+def test_what_does_nothing_between_the_ends_of_the_model_is_a_copy(case):
+    assert kinds(prepared(model(COPIES[case]), exact=True)) == ["Identity"]
+
+
 def test_nodes_that_do_the_same_are_one():
     made = prepared(
         model("a = Relu(x) \n b = Relu(x) \n c = Exp(a) \n d = Exp(b) \n y = Add(c, d)"),

@@ -35,7 +35,7 @@ def drop_dead(graph: Graph) -> bool:
 
 
 def drop_idle(graph: Graph) -> bool:
-    """Take away nodes whose output is their input, whatever that is."""
+    """Take away nodes whose output is their input; one between two ends of the model is a copy."""
     changed = False
     for node in list(graph.nodes):
         idle = _IDLE.get(node.op)
@@ -43,8 +43,20 @@ def drop_idle(graph: Graph) -> bool:
             continue
         source = idle(graph, node)
         if source and not any(name in graph.outputs for name in node.outputs[1:]):
-            changed |= graph.bypass(node, source)
+            changed |= graph.bypass(node, source) or _copy(graph, node, source)
     return changed
+
+
+def _copy(graph: Graph, node: Node, source: str) -> bool:
+    """Call a node what it is that must stay, both its ends being the model's own: a copy.
+
+    Tools that drop what does nothing may lose the input with it; an Identity they know, or not.
+    """
+    if node.op == "Identity" or len(node.outputs) > 1:
+        return False
+    graph.set_inputs(node, [source])
+    node.become("Identity")
+    return True
 
 
 def _always(_: Graph, node: Node) -> str:
