@@ -9,7 +9,7 @@ import socket
 import subprocess
 import sys
 import time
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from getpass import getuser
 from pathlib import Path
@@ -76,6 +76,7 @@ class Sshd:
             "TMPDIR": str(self.folder / "tmp"),
             **self.environment,
         }
+        given = " ".join(shlex.quote(f"{k}={v}") for k, v in environment.items())
         settings = {
             "Port": str(self.port),
             "ListenAddress": "127.0.0.1",
@@ -88,7 +89,8 @@ class Sshd:
             "KbdInteractiveAuthentication": "no",
             "MaxStartups": "100",
             "MaxSessions": "50",
-            "SetEnv": " ".join(shlex.quote(f"{k}={v}") for k, v in environment.items()),
+            # After the account's own start files, which may put other folders on the PATH.
+            "ForceCommand": f'exec env {given} /bin/sh -c "$SSH_ORIGINAL_COMMAND"',
             **self.settings,
         }
         config = self.folder / "sshd_config"
@@ -122,7 +124,7 @@ class Sshd:
     def cut(self):
         """End all connections, as a device that is switched off does, but say so."""
         for pid in self.sessions():
-            with __import__("contextlib").suppress(ProcessLookupError):
+            with suppress(ProcessLookupError):
                 os.kill(pid, 9)
 
     def stop(self):
@@ -145,7 +147,7 @@ class Sshd:
         found = []
         for process in Path("/proc").glob("[0-9]*"):
             try:
-                where = os.readlink(process / "cwd")
+                where = str((process / "cwd").readlink())
                 command = (process / "cmdline").read_bytes().replace(b"\0", b" ").decode()
             except OSError:
                 continue

@@ -7,8 +7,9 @@ from typing import TYPE_CHECKING, Any
 
 from edgeops.errors import EdgeopsError, ExitCode, MissingError, TransportError
 from edgeops.runtime.probe import FORMAT
-from edgeops.validate.devices.lacking import rewritten, unanswered
+from edgeops.validate.devices.lacking import fix_of, unanswered
 from edgeops.validate.devices.shell import BEAT_S, Deadline
+from edgeops.validate.devices.trouble import full
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -88,13 +89,29 @@ def ask(
     except TransportError as error:
         if heard.answer is not None:
             return heard.answer
+        if error.code == "device-timeout":
+            raise late(shell.where, timeout_s, heard.partial) from error
         error.result.setdefault("partial", heard.partial)
         raise
     if heard.answer is not None:
         return heard.answer
     if heard.error is not None:
         raise reported(heard.error, shell, python)
-    raise unanswered(shell, python, done)
+    failure = unanswered(shell, python, done)
+    failure.result.setdefault("partial", heard.partial)
+    raise failure
+
+
+def late(where: str, timeout_s: float, partial: Mapping[str, Any]) -> TransportError:
+    """Return the error for a measuring program that does not keep its own time."""
+    return TransportError(
+        "probe-timeout",
+        f"measuring took longer than {timeout_s:g} s and was ended",
+        where=where,
+        why="the measuring program itself does not answer",
+        fix="give it more time with `timeout`, or evaluate fewer samples",
+        result={"partial": dict(partial)},
+    )
 
 
 def reported(said: Mapping[str, Any], shell: Shell, python: str) -> EdgeopsError:
@@ -105,22 +122,21 @@ def reported(said: Mapping[str, Any], shell: Shell, python: str) -> EdgeopsError
     about = dict(said["error"])
     partial = said.get("partial")
     result = {"partial": partial} if partial else {}
-    better = rewritten(about, shell, python)
-    if better is not None:
-        better.result.update(result)
-        return better
     try:
         code = ExitCode(said["exit"])
     except ValueError:
         code = ExitCode.BUG
     kinds = [kind for kind in EdgeopsError.__subclasses__() if kind.exit_code == code]
     where = " ".join(filter(None, (shell.where, str(about.get("where") or ""))))
+    why = str(about.get("why") or "")
+    if about["code"] == "disk-full":
+        return full(shell.where, "its work folder", why, result=result)
     return (kinds[0] if kinds else MissingError)(
         str(about["code"]),
         str(about["what"]),
         where=where,
-        why=str(about.get("why") or ""),
-        fix=str(about.get("fix") or ""),
+        why=why,
+        fix=fix_of(about, shell, python),
         result=result,
     )
 

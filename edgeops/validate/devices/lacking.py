@@ -1,12 +1,12 @@
-"""What a device lacks for measuring, told from what the measuring program or Python there said."""
+"""What a device lacks for measuring, and the line that installs it there."""
 
 from __future__ import annotations
 
 import shlex
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
-from edgeops.errors import EdgeopsError, MissingError
-from edgeops.validate.devices.trouble import full, last_words
+from edgeops.errors import EdgeopsError, MissingError, TransportError
+from edgeops.validate.devices.trouble import full, is_full, last_words
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -14,6 +14,8 @@ if TYPE_CHECKING:
     from edgeops.validate.devices.shell import Done, Shell
 
 _NOT_FOUND = (126, 127)
+# A shell ends with this and the number of the signal that ended what it ran; ssh with 255.
+_SIGNALS = 128
 _OLDEST = (3, 9)
 _ASK_S = 60.0
 # The package that has each engine's library, as it is installed on a device.
@@ -24,20 +26,8 @@ PACKAGES = {
     "ncnn": "ncnn",
     "openvino": "openvino",
 }
-# What loaders of Linux, Android and macOS say of a library that was made for another machine.
-_FOREIGN = (
-    "wrong ELF class",
-    "invalid ELF header",
-    "has unexpected e_machine",
-    "has bad ELF magic",
-    "cannot open shared object file",
-    "Exec format error",
-    "incompatible architecture",
-    "version `GLIBC",
-    "undefined symbol",
-    "SIGILL",
-)
-_FULL = ("No space left on device", "Disk quota exceeded")
+# What the measuring program reports of an engine that is there and of no use.
+_BROKEN = ("engine-wrong-machine", "engine-import-failed")
 
 
 def there(shell: Shell, command: str) -> str:
@@ -49,25 +39,41 @@ def there(shell: Shell, command: str) -> str:
     return f"{login} {command}" if login else f"on the device: {command}"
 
 
-def rewritten(about: Mapping[str, str], shell: Shell, python: str) -> EdgeopsError | None:
-    """Return the error for what is missing on the device; None when it is something else."""
-    code = about["code"]
-    why = str(about.get("why") or "")
-    words = f"{about.get('what', '')} {why}"
-    if "No module named 'numpy'" in words or ("numpy" in words and "ImportError" in words):
-        return no_numpy(shell, python, why)
+def install_line(shell: Shell, python: str, package: str, *, again: bool = False) -> str:
+    """Return the line that installs a Python package on the device."""
+    options = "--force-reinstall --no-cache-dir " if again else ""
+    return there(shell, f"{python} -m pip install {options}{package}")
+
+
+def fix_of(about: Mapping[str, Any], shell: Shell, python: str) -> str:
+    """Return how to mend there what the measuring program reports, in its own words if need be."""
+    code, engine = about.get("code"), str(about.get("where") or "")
+    package = PACKAGES.get(engine, engine)
+    if code == "numpy-missing":
+        return f"install it there: {install_line(shell, python, 'numpy')}"
     if code == "engine-missing":
-        return no_engine(shell, python, str(about.get("where") or ""), why)
-    if any(sign in words for sign in _FOREIGN):
-        return foreign_engine(shell, python, words)
-    if code == "disk-full" or any(sign in words for sign in _FULL):
-        return full(shell.where, "the work folder", why)
-    return None
+        return f"install it there: {install_line(shell, python, package)}"
+    if code in _BROKEN:
+        again = install_line(shell, python, package, again=True)
+        return f"install its wheel for the device's own processor there: {again}"
+    return str(about.get("fix") or "")
+
+
+def engines_there(engines: Mapping[str, Any], shell: Shell, python: str) -> dict[str, Any]:
+    """Return what ``about`` says of engines, with lines that install there what is missing."""
+    return {
+        name: {**engine, "fix": install_line(shell, python, PACKAGES.get(name, name))}
+        if "missing" in engine
+        else engine
+        for name, engine in engines.items()
+    }
 
 
 def unanswered(shell: Shell, python: str, done: Done) -> EdgeopsError:
     """Return why the measuring program ended without an answer; asks the device for it."""
     words = last_words(done.err)
+    if is_full(words):
+        return full(shell.where, "its work folder", words)
     if done.code in _NOT_FOUND:
         return MissingError(
             "device-no-python",
@@ -75,6 +81,14 @@ def unanswered(shell: Shell, python: str, done: Done) -> EdgeopsError:
             where=shell.where,
             why=words or f"its shell does not find {python}",
             fix=_install_python(shell),
+        )
+    if done.code < 0 or done.code > _SIGNALS:
+        return TransportError(
+            "probe-killed",
+            "the measuring process was killed before it could answer",
+            where=shell.where,
+            why=words or "a signal ended it, as the system does when memory runs out",
+            fix="free some memory or measure a smaller data set, then run it again",
         )
     found = _version(shell, python)
     if found and found < _OLDEST:
@@ -86,50 +100,12 @@ def unanswered(shell: Shell, python: str, done: Done) -> EdgeopsError:
             fix="install a newer one there and name it: "
             "`?python=/usr/local/bin/python3` after the device's address",
         )
-    better = rewritten({"code": "", "what": "", "why": words}, shell, python)
-    return better or MissingError(
+    return MissingError(
         "probe-failed",
         "the measuring process failed before it could answer",
         where=shell.where,
         why=words or f"it ended with exit code {done.code}",
         fix="see what the device lacks with: edgeops targets --probe",
-    )
-
-
-def no_numpy(shell: Shell, python: str, why: str) -> MissingError:
-    """Return the error for a device without numpy."""
-    return MissingError(
-        "device-no-numpy",
-        "Python on the device has no numpy",
-        where=shell.where,
-        why=why,
-        fix=f"install it there: {there(shell, f'{python} -m pip install numpy')}",
-    )
-
-
-def no_engine(shell: Shell, python: str, engine: str, why: str) -> MissingError:
-    """Return the error for a device without an engine's wheel."""
-    package = PACKAGES.get(engine, engine or "the engine")
-    return MissingError(
-        "device-engine-missing",
-        f"the engine {engine} is not installed on the device",
-        where=shell.where,
-        why=why,
-        fix=f"install it there: {there(shell, f'{python} -m pip install {package}')}",
-    )
-
-
-def foreign_engine(shell: Shell, python: str, why: str) -> MissingError:
-    """Return the error for an engine whose library is not made for the device."""
-    near = [name for name, package in PACKAGES.items() if package.lower() in why.lower()]
-    package = PACKAGES[near[0]] if near else "PACKAGE"
-    again = f"{python} -m pip install --force-reinstall --no-cache-dir {package}"
-    return MissingError(
-        "device-engine-foreign",
-        "an engine's library on the device is not made for that device",
-        where=shell.where,
-        why=why.strip(),
-        fix=f"install the wheel for its architecture there: {there(shell, again)}",
     )
 
 

@@ -26,6 +26,7 @@ from edgeops.core.files import disk_errors, inside
 from edgeops.errors import EdgeopsError, InputError, TransportError
 from edgeops.validate.devices import owner
 from edgeops.validate.devices.asking import ask
+from edgeops.validate.devices.lacking import engines_there
 from edgeops.validate.devices.trouble import failed, full, nothing_sums
 
 if TYPE_CHECKING:
@@ -114,6 +115,13 @@ class RemoteDevice:
 
     def enter(self) -> None:
         """Make the work folder, and remove those of processes of this host that are gone."""
+        try:
+            self._enter()
+        except BaseException:
+            self.leave()
+            raise
+
+    def _enter(self) -> None:
         script = _script()
         self._script = f"{self.home}/do-{sha256_bytes(script)[:12]}"
         command = (
@@ -148,7 +156,8 @@ class RemoteDevice:
     def probe(self) -> dict[str, Any]:
         """Return what the device is: what the measuring program there answers to ``about``."""
         about = self.run({"do": "about"}, timeout_s=_ABOUT_S)
-        return {**about, "name": self.name, "where": self.shell.where}
+        engines = engines_there(about.get("engines", {}), self.shell, self.python)
+        return {**about, "name": self.name, "where": self.shell.where, "engines": engines}
 
     def push(self, source: Path, destination: str) -> None:
         """Copy a file or folder onto the device; what is there already is not sent again.
@@ -208,9 +217,9 @@ class RemoteDevice:
     ) -> dict[str, Any]:
         """Run the measuring program there on a request, in a process of its own.
 
-        Raises what the program reports, and what keeps it from running: ``device-no-python``,
-        ``device-old-python``, ``device-no-numpy``, ``device-engine-missing``,
-        ``device-engine-broken``, ``device-lost``, ``probe-timeout``, ``probe-killed``.
+        Raises what the program reports, MissingError ``device-no-python``, ``device-old-python``
+        or ``probe-failed``, TransportError ``device-lost`` or ``probe-timeout`` with what had been
+        measured in ``partial`` of the result.
         """
         if not self._program:
             self._program = self._sent_program()

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from edgeops.errors import EdgeopsError, MissingError, TransportError
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from edgeops.validate.devices.shell import Done
 
 _FULL = ("No space left on device", "Disk quota exceeded")
@@ -14,15 +16,23 @@ _UNWRITABLE = ("Permission denied", "Read-only file system", "Operation not perm
 _LAST_LINES = 3
 
 
-def full(where: str, home: str, why: str) -> MissingError:
+def full(
+    where: str, home: str, why: str, *, result: Mapping[str, Any] | None = None
+) -> MissingError:
     """Return the error for a disk of the device that is full."""
     return MissingError(
         "device-disk-full",
         f"no space left on the disk that holds {home}",
         where=where,
         why=why,
-        fix=f"free some space there; rm -rf {home}/blobs removes what edgeops sent before",
+        fix="free some space there; rm -rf ~/.cache/edgeops/blobs removes what was sent before",
+        result=result,
     )
+
+
+def is_full(words: str) -> bool:
+    """Return whether a command said that the disk is full."""
+    return any(text in words for text in _FULL)
 
 
 def lost(where: str, why: str) -> TransportError:
@@ -50,7 +60,7 @@ def nothing_sums(where: str) -> MissingError:
 def failed(where: str, home: str, done: Done) -> EdgeopsError:
     """Return the error for a command of edgeops's own that failed on the device."""
     words = last_words(done.err)
-    if any(text in words for text in _FULL):
+    if is_full(words):
         return full(where, home, words)
     if any(text in words for text in _UNWRITABLE):
         return MissingError(
