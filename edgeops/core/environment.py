@@ -21,7 +21,7 @@ from edgeops.core.digest import sha256_bytes
 from edgeops.errors import Finding, MissingError
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Callable, Mapping
 
 MARKER = "edgeops-environment.json"
 FORMAT = "edgeops.environment/1"
@@ -69,6 +69,31 @@ class Environment:
     def executable(self) -> Path:
         """The environment's own Python."""
         return self.folder / "bin" / "python"
+
+
+@dataclass(frozen=True)
+class SelfMade(Environment):
+    """An environment that its own code makes, not uv or pip: ``lock`` names what goes in.
+
+    It may be a device's too, where it is no environment of Python's at all; it has no worker.
+    """
+
+    def make(self, tell: Callable[[str], None]) -> Made:
+        """Make all of it in ``folder``, which is not there yet; ``tell`` is given each step.
+
+        What raises, an interrupt included, has its folder removed by the caller.
+        """
+        raise NotImplementedError
+
+
+@dataclass(frozen=True)
+class Made:
+    """What was made: the version of each package, the Python in it, and what made it."""
+
+    packages: Mapping[str, str]
+    python: str
+    tool: str
+    about: Mapping[str, Any] = field(default_factory=dict)
 
 
 def shipped(

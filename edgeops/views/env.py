@@ -19,9 +19,10 @@ def view(result: Mapping[str, Any]) -> Iterator[str]:
         size = (
             f"{row['bytes'] / _MB:,.0f} MB" if row["bytes"] else f"~{row['megabytes_needed']:,} MB"
         )
+        python = f"python {row['python'] or '?'}"
         yield (
             f"{row['name']:<{width}}  {row['state']:<{states}}  {size:>9}  "
-            f"python {row['python']}  {row['about']}"
+            f"{python:<11}  {row['about']}"
         )
         if row["why"]:
             yield f"{'':<{width}}  {row['why']}: edgeops env create {row['name']}"

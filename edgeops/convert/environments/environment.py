@@ -1,9 +1,9 @@
 """Make, list and remove the environments that plugins declare: what ``edgeops env`` does.
 
-Made with uv when it is there, else with venv and pip, from the plugin's lock alone: every package
-in its exact version, by its hash, no dependency that the lock does not name, no code of a source
-distribution. Which index they come from is the machine's own setting; ``PIP_`` variables hold for
-uv too.
+A device's environment has its own way of being made (``SelfMade``). All others are made with uv
+when it is there, else with venv and pip, from the plugin's lock alone: every package in its exact
+version, by its hash, no dependency that the lock does not name, no code of a source distribution.
+Which index they come from is the machine's own setting; ``PIP_`` variables hold for uv too.
 """
 
 from __future__ import annotations
@@ -25,6 +25,8 @@ from edgeops.core.environment import (
     MARKER,
     READY,
     Environment,
+    Made,
+    SelfMade,
     lock_file,
     look,
     place,
@@ -35,7 +37,7 @@ from edgeops.errors import EdgeopsError, MissingError, UsageProblem
 from edgeops.runtime.worker import Refusal, Worker, last_words
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Callable, Iterator, Mapping
 
     from edgeops.core.events import Events
 
@@ -43,7 +45,7 @@ _MB = 10**6
 _INSTALL_S = 3600.0
 _CHECK_S = 300.0
 _WAIT_S = 2.0
-_KINDS = ("converters", "engines")
+_KINDS = ("converters", "engines", "devices")
 # uv reads none of pip's settings: what a person set for pip holds for it too.
 _PIP_TO_UV = {
     "PIP_INDEX_URL": "UV_DEFAULT_INDEX",
@@ -55,7 +57,7 @@ _PIP_TO_UV = {
 
 
 def declared() -> dict[str, Environment]:
-    """Return the environments that registered converters and engines declare, by name."""
+    """Return the environments that registered converters, engines and devices declare, by name."""
     plugins = [plugin for kind in _KINDS for plugin in registry.registered(kind)]
     found = [getattr(plugin.value, "environment", None) for plugin in plugins]
     environments = {each.name: each for each in found if isinstance(each, Environment)}
@@ -80,21 +82,17 @@ def create_environment(name: str, *, pip: bool = False, events: Events) -> dict[
     with locked(environment):
         if look(environment, locked=True).state == READY:
             return {**_row(environment), "created": False}
-        python = _python(environment)
-        tool = ("pip", "") if pip else _tool()
+        make = environment.make if isinstance(environment, SelfMade) else _maker(environment, pip)
         _require_space(environment, events)
         start = time.perf_counter()
         with _unfinished_removed(environment.folder), disk_errors(environment.folder):
-            events.step(f"installing {len(environment.versions)} packages with {tool[0]}")
-            _install(environment, python, tool)
-            events.step(f"trying out {name}")
-            _try_out(environment)
-            _finish(environment, tool[0], time.perf_counter() - start)
+            made = make(events.step)
+            _finish(environment, made, time.perf_counter() - start)
         for old in versions_of(environment):
             if old != environment.folder:
                 shutil.rmtree(old, ignore_errors=True)
     seconds = round(time.perf_counter() - start, 1)
-    return {**_row(environment), "created": True, "tool": tool[0], "seconds": seconds}
+    return {**_row(environment), "created": True, "tool": made.tool, "seconds": seconds}
 
 
 def remove_environment(name: str) -> dict[str, Any]:
@@ -222,6 +220,21 @@ def _require_space(environment: Environment, events: Events) -> None:
         )
 
 
+def _maker(environment: Environment, pip: bool) -> Callable[[Callable[[str], None]], Made]:
+    """Return what makes an environment from its lock; raises ``environment-python-missing``."""
+    python = _python(environment)
+    tool = ("pip", "") if pip else _tool()
+
+    def make(tell: Callable[[str], None]) -> Made:
+        tell(f"installing {len(environment.versions)} packages with {tool[0]}")
+        _install(environment, python, tool)
+        tell(f"trying out {environment.name}")
+        _try_out(environment)
+        return Made(environment.versions, environment.python, tool[0])
+
+    return make
+
+
 def _install(environment: Environment, python: str, tool: tuple[str, str]) -> None:
     folder, lock = str(environment.folder), str(environment.lock)
     exact = ["--no-deps", "--require-hashes", "--only-binary", ":all:", "-r", lock]
@@ -286,16 +299,17 @@ def _try_out(environment: Environment) -> None:
         raise _failed(environment, f"{error.what}: {error.why}") from error
 
 
-def _finish(environment: Environment, tool: str, seconds: float) -> None:
+def _finish(environment: Environment, made: Made, seconds: float) -> None:
     marker = {
+        **made.about,
         "format": FORMAT,
         "name": environment.name,
         "lock": f"sha256:{environment.digest}",
-        "python": environment.python,
-        "tool": tool,
+        "python": made.python,
+        "tool": made.tool,
         "bytes": measure(environment.folder)[0],
         "seconds": round(seconds, 1),
-        "packages": dict(environment.versions),
+        "packages": dict(made.packages),
     }
     write_atomic(environment.folder / MARKER, canonical_json(marker))
 
@@ -318,10 +332,10 @@ def _row(environment: Environment) -> dict[str, Any]:
         "name": environment.name,
         "state": found.state,
         "why": found.why,
-        "python": environment.python,
+        "python": environment.python or marker.get("python", ""),
         "bytes": marker.get("bytes"),
         "megabytes_needed": environment.megabytes,
         "path": str(environment.folder) if marker or found.state == BROKEN else "",
-        "packages": len(environment.versions),
+        "packages": len(marker.get("packages", environment.versions)),
         "about": environment.why,
     }

@@ -1,0 +1,135 @@
+"""Make the arm64 userland: packages, wheels, what a processor says of itself, then a trial.
+
+It is made in its last place, ``Userland.folder``, and counts once its marker is in it, which
+``edgeops env create`` writes last; what fails is removed there. No code of a package is run as
+somebody else than the one who makes it, and none outside the userland.
+"""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import tempfile
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from edgeops.core.environment import Made
+from edgeops.errors import MissingError
+from edgeops.runtime.worker import last_words
+from edgeops.validate.devices import emulated_debs, emulated_wheels
+from edgeops.validate.devices.emulated_enter import HOME, Entrance, enter, find_qemu
+from edgeops.validate.devices.emulated_userland import NUMPY
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from edgeops.validate.devices.emulated_userland import Userland
+
+_TRIAL_S = 300.0
+_FOLDERS = ("proc", "dev/shm", "tmp", "run", "root", HOME.strip("/"))
+_DEVICES = ("null", "zero", "full", "random", "urandom")
+_CPUS = "sys/devices/system/cpu"
+_FILES = {
+    "etc/passwd": "root:x:0:0:root:/root:/bin/sh\n",
+    "etc/group": "root:x:0:\n",
+    "etc/hosts": "127.0.0.1 localhost\n",
+}
+
+
+def make(userland: Userland, tell: Callable[[str], None]) -> Made:
+    """Make the userland; raises what ``fetch``, ``unpack``, ``install`` and ``enter`` do.
+
+    An engine that has no wheel for aarch64, or whose wheel cannot be imported, is left out and
+    noted with the reason; ``emulated-failed`` when Python or numpy do not work.
+    """
+    find_qemu()
+    recipe, root = userland.recipe, userland.root
+    userland.home.mkdir(parents=True)
+    with tempfile.TemporaryDirectory(prefix="edgeops-arm64-") as scratch:
+        tell("fetching Debian packages for arm64 with apt")
+        debs = emulated_debs.fetch(recipe["packages"], Path(scratch))
+        tell(f"unpacking {len(debs)} packages")
+        emulated_debs.unpack(debs, root, recipe["leave_out"])
+        glibc = emulated_debs.version_in(debs, "libc6").partition("-")[0]
+    _furnish(root, recipe["processor"]["cpuinfo"].strip())
+    python = userland.executable.readlink().name.removeprefix("python")
+    entrance = enter(userland)
+    tell(f"installing {len(userland.versions)} packages for aarch64 and Python {python}")
+    packages = root / "usr" / "local" / "lib" / f"python{python}" / "dist-packages"
+    wheels = emulated_wheels.install(
+        userland.versions, packages, python=python, glibc=glibc, needed=NUMPY
+    )
+    absent = _try_out(entrance, wheels, tell)
+    there = {name: version for name, version in userland.versions.items() if name not in wheels}
+    about = {"absent": absent, "debian": [deb.name for deb in debs]}
+    return Made(there, python, f"apt, pip and qemu ({entrance.way})", about)
+
+
+def _furnish(root: Path, cpuinfo: str) -> None:
+    """Lay down what scripts of packages would, places to mount on, and what the processor is.
+
+    The engines' own look at the processor ends in a crash on what the machine's own ``/proc`` and
+    ``/sys`` say of another architecture.
+    """
+    for folder in _FOLDERS:
+        (root / folder).mkdir(parents=True, exist_ok=True)
+    for name in _DEVICES:
+        (root / "dev" / name).touch()
+    (root / "dev" / "fd").symlink_to("/proc/self/fd")
+    for name, text in _FILES.items():
+        (root / name).write_text(text)
+    cores = os.cpu_count() or 1
+    (root / _CPUS).mkdir(parents=True)
+    for name in ("possible", "present", "online"):
+        (root / _CPUS / name).write_text(f"0-{cores - 1}\n" if cores > 1 else "0\n")
+    one = [f"processor\t: {number}\n{cpuinfo}\n" for number in range(cores)]
+    (root / "etc" / "edgeops-cpuinfo").write_text("\n".join(one))
+
+
+def _try_out(
+    entrance: Entrance, wheels: dict[str, str], tell: Callable[[str], None]
+) -> dict[str, str]:
+    """Import all there is, which compiles it too, and return why engines are absent, by name."""
+    tell("trying out numpy")
+    words = _import(entrance, "numpy, json, hashlib, subprocess, zipfile")
+    if words:
+        raise MissingError(
+            "emulated-failed",
+            "the arm64 userland was made, and Python does not work in it; nothing is left of it",
+            where=str(entrance.userland.folder),
+            why=words,
+            fix="a newer qemu may help: apt install qemu-user-static; then try again",
+        )
+    absent = {}
+    for engine, about in entrance.userland.recipe["engines"].items():
+        distribution = about["distribution"]
+        if distribution not in entrance.userland.versions:
+            absent[engine] = f"{distribution} is not installed here"
+        elif distribution in wheels:
+            absent[engine] = f"no wheel for aarch64: {wheels[distribution]}"
+        else:
+            tell(f"trying out {engine}")
+            words = _import(entrance, about["module"])
+            if words:
+                absent[engine] = f"it cannot be imported there: {words}"
+    return absent
+
+
+def _import(entrance: Entrance, modules: str) -> str:
+    """Return "" when modules can be imported in the userland, else the last words."""
+    command = f"PYTHONDONTWRITEBYTECODE= python3 -c 'import {modules}'"
+    try:
+        done = subprocess.run(
+            entrance.argv(command, writable=True),
+            stdin=subprocess.DEVNULL,
+            capture_output=True,
+            text=True,
+            errors="replace",
+            timeout=_TRIAL_S,
+            check=False,
+        )
+    except subprocess.TimeoutExpired:
+        return f"no end after {_TRIAL_S:g} s"
+    if not done.returncode:
+        return ""
+    return last_words(done.stderr or done.stdout) or f"status {done.returncode}"
