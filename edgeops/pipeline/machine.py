@@ -7,14 +7,15 @@ import re
 import shutil
 import sys
 from importlib import metadata
+from importlib.util import find_spec
 from typing import TYPE_CHECKING, Any
 
 import edgeops
 from edgeops.core import registry
-from edgeops.errors import Finding, MissingError, UsageProblem
+from edgeops.errors import EdgeopsError, Finding, MissingError, UsageProblem
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Iterable, Iterator, Mapping
     from pathlib import Path
 
     from edgeops.core.project import Target
@@ -27,6 +28,20 @@ _TOOLS = {
     "git": (
         "revisions in reports, dvc exp and dvc diff need it",
         "install git with the package manager of your system",
+    ),
+    "ssh": (
+        "devices over ssh need it where asyncssh is not installed or does not understand the config",
+        "install the ssh client with the package manager of your system (Debian: openssh-client)",
+    ),
+    "adb": (
+        "devices over adb need it",
+        "install adb with the package manager of your system, or Android's platform-tools",
+    ),
+}
+_LIBRARIES = {
+    "asyncssh": (
+        "devices over ssh are reached by the ssh program instead",
+        "pip install 'edgeops[ssh]'",
     ),
 }
 
@@ -45,7 +60,7 @@ def doctor(root: Path) -> dict[str, Any]:
         "executable": sys.executable,
         "system": f"{platform.system()} {platform.machine()}",
         "packages": packages,
-        "tools": list(_tools()),
+        "tools": [*_tools(), *_libraries()],
         "engines": [_engine(plugin) for plugin in registry.registered("engines")],
         "converters": [_converter(plugin) for plugin in registry.registered("converters")],
         "devices": [_device(plugin) for plugin in registry.registered("devices")],
@@ -99,16 +114,50 @@ def plugins(kind: str | None = None) -> dict[str, Any]:
 def targets(root: Path, *, probe: bool = False) -> dict[str, Any]:
     """Return the project's targets, whether engine and device are there, and what the device is.
 
-    Raises InputError as ``load_project`` does. ``probe`` asks each device for its figures.
+    With ``probe`` each device is reached once, several at the same time. A target then has
+    ``probe``, what its device says of itself, or ``unreachable``, why it says nothing, with code,
+    what, where, why and fix; what the device lacks is in ``missing`` too.
+
+    Raises InputError as ``load_project`` does.
     """
     from edgeops.project.load import load_project
 
     project = load_project(root)
-    return {
-        "project": project.name,
-        "version": project.version,
-        "targets": [_target(target, probe=probe) for target in project.targets.values()],
-    }
+    rows = [_target(target) for target in project.targets.values()]
+    if probe:
+        _ask(row for row in rows if row.pop("reachable"))
+    for row in rows:
+        row.pop("reachable", None)
+    return {"project": project.name, "version": project.version, "targets": rows}
+
+
+def _ask(rows: Iterable[dict[str, Any]]) -> None:
+    """Add to each row what its device says, or why it says nothing."""
+    from edgeops.validate.devices.reachable import ask_all
+
+    by_device: dict[str, list[dict[str, Any]]] = {}
+    for row in rows:
+        by_device.setdefault(row["device"], []).append(row)
+    for device, said in ask_all(by_device):
+        for row in by_device[device]:
+            if isinstance(said, EdgeopsError):
+                row["unreachable"] = said.to_json()["error"]
+                row["missing"].append(f"{said.what}: {said.why}; {said.fix}")
+            else:
+                row["probe"] = said
+                row["missing"] += _lacks(said, row)
+
+
+def _lacks(about: Mapping[str, Any], row: Mapping[str, Any]) -> list[str]:
+    """Return what a device lacks for a target, each with the line that installs it there."""
+    engine = about.get("engines", {}).get(row["engine"], {})
+    lacks = []
+    if "numpy" in about and not about["numpy"]:
+        lacks.append(f"numpy on the device; {about.get('absent', {}).get('numpy', '')}")
+    # An engine that is missing on this very machine is said already.
+    if "missing" in engine and (row["device"] != "local" or not row["missing"]):
+        lacks.append(f"{row['engine']} on the device: {engine['missing']}; {engine['fix']}")
+    return lacks
 
 
 def _packages() -> Iterator[dict[str, Any]]:
@@ -135,6 +184,18 @@ def _tools() -> Iterator[dict[str, Any]]:
             "path": path or "",
             "without": "" if path else without,
             "fix": "" if path else fix,
+        }
+
+
+def _libraries() -> Iterator[dict[str, Any]]:
+    """Yield the packages that are tools too: what they serve for has another way."""
+    for name, (without, fix) in _LIBRARIES.items():
+        spec = find_spec(name)
+        yield {
+            "name": name,
+            "path": (spec.origin or "") if spec else "",
+            "without": "" if spec else without,
+            "fix": "" if spec else fix,
         }
 
 
@@ -198,7 +259,7 @@ def _first_line(value: object) -> str:
     return text.split("\n")[0].rstrip(".")
 
 
-def _target(target: Target, *, probe: bool) -> dict[str, Any]:
+def _target(target: Target) -> dict[str, Any]:
     engine = _named("engines", target.engine)
     kind = target.device.partition(":")[0]
     device = _named("devices", kind)
@@ -217,8 +278,7 @@ def _target(target: Target, *, probe: bool) -> dict[str, Any]:
         row["missing"].append(f"{unusable.what}; {unusable.fix}")
     if device is None or device.broken:
         row["missing"].append(device.broken if device else f"no device is called {kind!r}")
-    elif probe:
-        row["probe"] = device.value.probe()
+    row["reachable"] = device is not None and not device.broken
     return row
 
 

@@ -26,6 +26,24 @@ PACKAGES = {
     "ncnn": "ncnn",
     "openvino": "openvino",
 }
+# The modules of which an engine needs one.
+MODULES = {
+    "onnxruntime": ("onnxruntime",),
+    "litert": ("ai_edge_litert", "tflite_runtime"),
+    "mnn": ("MNN",),
+    "ncnn": ("ncnn",),
+    "openvino": ("openvino",),
+}
+# Nothing that an old Python does not understand: it is to say that it is old.
+_LOOK = """
+import sys
+try:
+    from importlib.util import find_spec
+except ImportError:
+    find_spec = bool
+say = lambda *names: "yes" if not names or any(find_spec(name) for name in names) else "no"
+print("=%%d.%%d.%%d" %% sys.version_info[:3] + " " + say("numpy") + " " + say(*%r))
+"""
 # What the measuring program reports of an engine that is there and of no use.
 _BROKEN = ("engine-wrong-machine", "engine-import-failed")
 
@@ -92,20 +110,57 @@ def unanswered(shell: Shell, python: str, done: Done) -> EdgeopsError:
         )
     found = _version(shell, python)
     if found and found < _OLDEST:
-        return MissingError(
-            "device-old-python",
-            f"Python on the device is too old: {'.'.join(map(str, found))}",
-            where=shell.where,
-            why="the measuring program needs Python 3.9 or later",
-            fix="install a newer one there and name it: "
-            "`?python=/usr/local/bin/python3` after the device's address",
-        )
+        return _too_old(shell, ".".join(map(str, found)))
     return MissingError(
         "probe-failed",
         "the measuring process failed before it could answer",
         where=shell.where,
         why=words or f"it ended with exit code {done.code}",
         fix="see what the device lacks with: edgeops targets --probe",
+    )
+
+
+def require(shell: Shell, python: str, engine: str) -> None:
+    """Raise MissingError for what a device lacks to run an engine: one command that imports nothing.
+
+    The code is ``device-no-python``, ``device-old-python``, ``numpy-missing`` or
+    ``engine-missing``.
+    """
+    modules = MODULES.get(engine, ())
+    done = shell.run(f"{python} -c {shlex.quote(_LOOK % (modules,))}", timeout_s=_ASK_S)
+    said = [line for line in done.out.decode(errors="replace").splitlines() if line[:1] == "="]
+    if done.code or not said:
+        raise unanswered(shell, python, done)
+    version, numpy, found = said[0][1:].split()
+    if tuple(map(int, version.split("."))) < _OLDEST:
+        raise _too_old(shell, version)
+    for missing, code, what, package in (
+        (numpy == "no", "numpy-missing", "the device has no numpy", "numpy"),
+        (
+            found == "no",
+            "engine-missing",
+            f"the engine {engine} is not installed on the device",
+            PACKAGES.get(engine, engine),
+        ),
+    ):
+        if missing:
+            raise MissingError(
+                code,
+                what,
+                where=shell.where,
+                why=f"{python} there finds no package {package}",
+                fix=f"install it there: {install_line(shell, python, package)}",
+            )
+
+
+def _too_old(shell: Shell, version: str) -> MissingError:
+    return MissingError(
+        "device-old-python",
+        f"Python on the device is too old: {version}",
+        where=shell.where,
+        why="the measuring program needs Python 3.9 or later",
+        fix="install a newer one there and name it: "
+        "`?python=/usr/local/bin/python3` after the device's address",
     )
 
 

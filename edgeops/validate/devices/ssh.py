@@ -14,6 +14,7 @@ from importlib.util import find_spec
 from typing import TYPE_CHECKING, Any
 
 from edgeops.errors import InputError, UsageProblem
+from edgeops.validate.devices.lacking import require
 from edgeops.validate.devices.remote import HOME, Unreached, reached
 from edgeops.validate.devices.ssh_address import parse
 from edgeops.validate.devices.ssh_config import Beyond, beyond_asyncssh
@@ -44,12 +45,21 @@ class SshDevice(Unreached):
         ``device-key-unknown``, ``device-login-refused`` or ``ssh-missing``.
         """
         where = parse(address)
-        python = _word(where.python) if where.python else "python3"
         with (
             connected(where) as shell,
-            reached(shell, where.home or HOME, name=self.name, python=python) as device,
+            reached(shell, where.home or HOME, name=self.name, python=_python(where)) as device,
         ):
             yield device
+
+    def answers(self, address: str, engine: str) -> None:
+        """Raise why nothing can be measured there with an engine; leaves nothing on the device.
+
+        Raises as ``reach`` does, and MissingError ``device-no-python``, ``device-old-python``,
+        ``numpy-missing`` or ``engine-missing``.
+        """
+        where = parse(address)
+        with connected(where) as shell:
+            require(shell, _python(where), engine)
 
 
 @contextmanager
@@ -105,6 +115,10 @@ def _opened(address: Address, way: str, stack: ExitStack) -> Shell:
 
 def _program() -> bool:
     return shutil.which("ssh") is not None
+
+
+def _python(address: Address) -> str:
+    return _word(address.python) if address.python else "python3"
 
 
 def _word(path: str) -> str:
