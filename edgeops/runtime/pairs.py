@@ -106,7 +106,9 @@ class _Comparison:
         return time.monotonic() - self._begun
 
     def time_for_another(self) -> bool:
-        """Whether one more trial is wanted, and likely to end in time."""
+        """Whether one more trial is wanted, and likely to end in time; the first one always is."""
+        if not self.trials:
+            return True
         if len(self.trials) >= self._most:
             return False
         few = len(self.trials) < self._least
