@@ -1,4 +1,9 @@
-"""The bootstrap: how far a figure of a data set would move with other samples of its kind."""
+"""The bootstrap: how far a figure of a data set would move with other samples of its kind.
+
+``prepare`` brings what was answered into the form that is quickest to resample; everything after
+that (values, intervals, slices, what evidence keeps) works on the form alone, so that a figure
+comes out the same from evidence as from outputs.
+"""
 
 from __future__ import annotations
 
@@ -6,12 +11,15 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Callable, Mapping, Sequence
 
     from edgeops.core.contracts import Metric
 
+    Arrays = Mapping[str, Any]
+    Weigh = Callable[[Arrays, Any], Any]
+
 ROUNDS = 1000
-# A metric without terms is scored anew for every resample, which costs milliseconds each.
+# A metric without terms is computed anew for every resample, which costs milliseconds each.
 SLOW_ROUNDS = 200
 LEVEL = 0.95
 _FEW_COLUMNS = 8
@@ -23,7 +31,7 @@ _MOST_CELLS = 4_000_000
 class HasTerms(Protocol):
     """A metric that is ``combine(mean of terms over samples)``: its bootstrap is a matrix product."""
 
-    def terms(self, outputs: Mapping[str, Any], labels: Any) -> Any:
+    def terms(self, outputs: Arrays, labels: Any) -> Any:
         """Return ``[samples, columns]``, or None when there are too many to hold."""
 
     def combine(self, means: Any) -> Any:
@@ -34,51 +42,193 @@ class HasTerms(Protocol):
 class HasWeights(Protocol):
     """A metric that can be computed for many weightings of the samples at once."""
 
-    def weighted(self, outputs: Mapping[str, Any], labels: Any, weights: Any) -> Any:
-        """Return the metric of each row of ``weights``, ``[rounds, samples] -> [rounds]``."""
+    def essence(self, outputs: Arrays, labels: Any) -> Arrays:
+        """Return the arrays that the metric follows from, whatever the weights."""
+
+    def weigh(self, essence: Arrays, weights: Any) -> Any:
+        """Return the metric of each row of ``weights``, ``[rounds, samples] -> [rounds]``.
+
+        A weight of 2 counts a sample twice, one of 0 leaves it out. nan where it is undefined.
+        """
+
+
+class Form(Protocol):
+    """What one or two sides answered to the same samples, ready to be resampled."""
+
+    @property
+    def samples(self) -> int:
+        """How many samples there are."""
+
+    def values(self, rows: Any = None) -> list[float]:
+        """Return the metric of each side, of the samples where ``rows`` (``[samples]``) is True."""
+
+    def resampled(self, rows: Any, rounds: int, generator: Any) -> list[Any]:
+        """Return the metric of each side over ``rounds`` resamples, ``[rounds or fewer]`` each."""
+
+    def side(self, index: int) -> Form:
+        """Return the form of one side alone."""
 
 
 @dataclass(frozen=True)
-class Question:
-    """What is resampled: ``figure([score of each side])`` over samples with labels."""
+class Terms:
+    """Terms of each side, ``[samples, columns]``, and the function of their means."""
 
-    sides: tuple[Mapping[str, Any], ...]
+    sides: tuple[Any, ...]
+    combine: Callable[[Any], Any]
+
+    @property
+    def samples(self) -> int:
+        """How many samples there are."""
+        return len(self.sides[0])
+
+    def side(self, index: int) -> Terms:
+        """Return the form of one side alone."""
+        return Terms((self.sides[index],), self.combine)
+
+    def values(self, rows: Any = None) -> list[float]:
+        """Return the metric of each side over the chosen samples."""
+        chosen = [terms if rows is None else terms[rows] for terms in self.sides]
+        return [float(self.combine(terms.mean(axis=0))) for terms in chosen]
+
+    def resampled(self, rows: Any, rounds: int, generator: Any) -> list[Any]:
+        """Return the metric of each side; both are drawn with the same samples."""
+        import numpy as np
+
+        terms = np.concatenate(self.sides, axis=1)
+        means = _drawn_means(terms if rows is None else terms[rows], rounds, generator)
+        edges = np.cumsum([one.shape[1] for one in self.sides])[:-1]
+        return [self.combine(part) for part in np.split(means, edges, axis=1)]
+
+
+@dataclass(frozen=True)
+class Weights:
+    """The essence of each side, and the function that weighs it."""
+
+    sides: tuple[Arrays, ...]
+    weigh: Weigh
+    samples: int
+
+    def side(self, index: int) -> Weights:
+        """Return the form of one side alone."""
+        return Weights((self.sides[index],), self.weigh, self.samples)
+
+    def values(self, rows: Any = None) -> list[float]:
+        """Return the metric of each side over the chosen samples."""
+        import numpy as np
+
+        once = np.ones((1, self.samples), np.int64)
+        if rows is not None:
+            once[0, ~rows] = 0
+        return [float(self.weigh(side, once)[0]) for side in self.sides]
+
+    def resampled(self, rows: Any, rounds: int, generator: Any) -> list[Any]:
+        """Return the metric of each side; both are weighed with the same draws."""
+        import numpy as np
+
+        chosen = np.arange(self.samples) if rows is None else np.flatnonzero(rows)
+        rounds = min(rounds, SLOW_ROUNDS)
+        step = max(1, _MOST_CELLS // self.samples)
+        found: list[list[Any]] = [[] for _ in self.sides]
+        for start in range(0, rounds, step):
+            size = min(step, rounds - start)
+            draws = generator.multinomial(
+                len(chosen), np.full(len(chosen), 1 / len(chosen)), size=size
+            )
+            weights = np.zeros((size, self.samples), np.int64)
+            weights[:, chosen] = draws
+            for parts, side in zip(found, self.sides, strict=True):
+                parts.append(self.weigh(side, weights))
+        return [np.concatenate(parts) for parts in found]
+
+
+@dataclass(frozen=True)
+class Scores:
+    """Outputs of each side and labels, for metrics that can only be asked again."""
+
+    sides: tuple[Arrays, ...]
     labels: Any
     metric: Metric
-    figure: Callable[[list[Any]], Any]
+
+    @property
+    def samples(self) -> int:
+        """How many samples there are."""
+        return 0 if self.labels is None else len(self.labels)
+
+    def side(self, index: int) -> Scores:
+        """Return the form of one side alone."""
+        return Scores((self.sides[index],), self.labels, self.metric)
+
+    def values(self, rows: Any = None) -> list[float]:
+        """Return the metric of each side over the chosen samples."""
+        if rows is None:
+            return [float(self.metric.score(side, self.labels)) for side in self.sides]
+        return self._scored(rows, self.labels[rows])
+
+    def resampled(self, rows: Any, rounds: int, generator: Any) -> list[Any]:
+        """Return the metric of each side, scored one resample after the other.
+
+        Class metrics are undefined where a class has no sample, so those resamples are left out.
+        """
+        import numpy as np
+
+        given = np.arange(self.samples) if rows is None else np.flatnonzero(rows)
+        labels = np.asarray(self.labels)
+        flat = labels.ndim == 1 and labels.dtype.kind in "iub"
+        classes = len(np.unique(labels[given])) if flat else 0
+        found: list[list[float]] = []
+        for _ in range(min(rounds, SLOW_ROUNDS)):
+            chosen = given[generator.integers(0, len(given), len(given))]
+            picked = labels[chosen]
+            if classes and len(np.unique(picked)) < classes:
+                continue
+            found.append(self._scored(chosen, picked))
+        return list(np.asarray(found, dtype=float).reshape(-1, len(self.sides)).T)
+
+    def _scored(self, rows: Any, labels: Any) -> list[float]:
+        return [
+            float(self.metric.score({name: array[rows] for name, array in side.items()}, labels))
+            for side in self.sides
+        ]
 
 
-def interval(asked: Question, rounds: int, seed: int) -> tuple[float, float] | None:
-    """Return the 95 % percentile interval, or None where too few resamples have a figure."""
+def prepare(metric: Metric, sides: Sequence[Arrays], labels: Any) -> Form:
+    """Return the quickest form that the metric has of the outputs of one or two sides.
+
+    Raises InputError when outputs or labels do not fit the metric.
+    """
+    if isinstance(metric, HasTerms):
+        terms = tuple(metric.terms(side, labels) for side in sides)
+        if all(one is not None for one in terms):
+            return Terms(terms, metric.combine)
+    if isinstance(metric, HasWeights):
+        essences = tuple(metric.essence(side, labels) for side in sides)
+        return Weights(essences, metric.weigh, len(labels))
+    return Scores(tuple(sides), labels, metric)
+
+
+def interval(
+    form: Form,
+    figure: Callable[[list[Any]], Any],
+    *,
+    rounds: int = ROUNDS,
+    seed: int = 0,
+    rows: Any = None,
+) -> tuple[float, float] | None:
+    """Return the 95 % percentile interval of ``figure([metric of each side])``.
+
+    None where there are fewer than two samples or too few resamples have a figure.
+    """
     import numpy as np
 
-    if not rounds or len(asked.labels) < 2:  # noqa: PLR2004 - one sample says nothing about spread
+    count = form.samples if rows is None else int(rows.sum())
+    if not rounds or count < 2:  # noqa: PLR2004 - one sample says nothing about spread
         return None
-    generator = np.random.default_rng(seed)
-    values = _from_terms(asked, rounds, generator)
-    if values is None:
-        values = _from_weights(asked, min(rounds, SLOW_ROUNDS), generator)
-    if values is None:
-        values = _from_scores(asked, min(rounds, SLOW_ROUNDS), generator)
+    values = np.asarray(figure(form.resampled(rows, rounds, np.random.default_rng(seed))))
     values = values[np.isfinite(values)]
     if values.size < SLOW_ROUNDS // 2:
         return None
     low, high = np.quantile(values, [(1 - LEVEL) / 2, (1 + LEVEL) / 2])
     return float(low), float(high)
-
-
-def _from_terms(asked: Question, rounds: int, generator: Any) -> Any:
-    """Return the figure of every resample, ``[rounds]``, or None when the metric has no terms."""
-    import numpy as np
-
-    if not isinstance(asked.metric, HasTerms):
-        return None
-    terms = [asked.metric.terms(side, asked.labels) for side in asked.sides]
-    if any(one is None for one in terms):
-        return None
-    means = _drawn_means(np.concatenate(terms, axis=1), rounds, generator)
-    edges = np.cumsum([one.shape[1] for one in terms])[:-1]
-    return asked.figure([asked.metric.combine(part) for part in np.split(means, edges, axis=1)])
 
 
 def _drawn_means(terms: Any, rounds: int, generator: Any) -> Any:
@@ -91,7 +241,7 @@ def _drawn_means(terms: Any, rounds: int, generator: Any) -> Any:
 
     count = len(terms)
     weights: Any = np.ones(count)
-    if terms.shape[1] <= _FEW_COLUMNS:
+    if terms.shape[1] <= _FEW_COLUMNS or ((terms == 0) | (terms == 1)).all():
         terms, weights = np.unique(terms, axis=0, return_counts=True)
     step = max(1, _MOST_CELLS // len(terms))
     parts = []
@@ -100,40 +250,3 @@ def _drawn_means(terms: Any, rounds: int, generator: Any) -> Any:
         draws = generator.multinomial(count, weights / count, size=size)
         parts.append(draws @ terms / count)
     return np.concatenate(parts)
-
-
-def _from_weights(asked: Question, rounds: int, generator: Any) -> Any:
-    """Return the figure of every resample, ``[rounds]``, or None when the metric takes no weights."""
-    import numpy as np
-
-    if not isinstance(asked.metric, HasWeights):
-        return None
-    count = len(asked.labels)
-    step = max(1, _MOST_CELLS // count)
-    parts = []
-    for start in range(0, rounds, step):
-        size = min(step, rounds - start)
-        draws = generator.multinomial(count, np.full(count, 1 / count), size=size)
-        scores = [asked.metric.weighted(side, asked.labels, draws) for side in asked.sides]
-        parts.append(asked.figure(scores))
-    return np.concatenate(parts)
-
-
-def _from_scores(asked: Question, rounds: int, generator: Any) -> Any:
-    """Return the figure of every resample, scored one by one, ``[rounds or fewer]``.
-
-    Class metrics are undefined where a class has no sample, so those resamples are left out.
-    """
-    import numpy as np
-
-    labels = np.asarray(asked.labels)
-    classes = len(np.unique(labels)) if labels.ndim == 1 and labels.dtype.kind in "iub" else 0
-    values = []
-    for _ in range(rounds):
-        chosen = generator.integers(0, len(labels), len(labels))
-        picked = labels[chosen]
-        if classes and len(np.unique(picked)) < classes:
-            continue
-        resampled = [{name: array[chosen] for name, array in side.items()} for side in asked.sides]
-        values.append(asked.figure([asked.metric.score(side, picked) for side in resampled]))
-    return np.asarray(values, dtype=float)

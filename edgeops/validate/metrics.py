@@ -1,11 +1,13 @@
 """The metrics that come with edgeops, and how a name becomes one.
 
 scikit-learn's implementation is used where it has the metric, except where plain numpy gives the
-same number to the last bit without its 1.7 s of import (accuracy, top 5, rmse; tests hold them
-against scikit-learn).
+same number to the last bit without its 1.7 s of import (accuracy, top k; tests hold them against
+scikit-learn). Regression is in ``metrics_values``, detection in ``detection``, sound in ``audio``.
 
 A metric that is a function of means over samples also has ``terms`` and ``combine``, which make its
-bootstrap a single matrix product: ``score == combine(terms.mean(axis=0))``.
+bootstrap a single matrix product: ``score == combine(terms.mean(axis=0))``. One that follows from
+weights of the samples has ``essence`` and ``weigh`` (see ``bootstrap``). ``rule`` counts the
+versions of what is computed: evidence names it, and is not judged again by another.
 """
 
 from __future__ import annotations
@@ -25,7 +27,6 @@ if TYPE_CHECKING:
 
     from edgeops.core.contracts import Metric
 
-_TOP = 5
 # Above this, the terms of F1 (three columns a class) take more room than resampling takes time.
 _MOST_CLASSES = 64
 
@@ -35,6 +36,7 @@ class Accuracy:
 
     name = "accuracy"
     api = 1
+    rule = 1
     higher_is_better = True
     needs = "classes"
 
@@ -52,38 +54,42 @@ class Accuracy:
         return means[..., 0]
 
 
-class Top5:
-    """The share of samples whose class is among the five highest scores.
+class TopK:
+    """The share of samples whose class is among the ``k`` highest scores (``top1`` ... ``top10``).
 
-    Ties count against the model only when five scores are strictly higher.
+    Ties count against the model only when ``k`` scores are strictly higher.
     """
 
-    name = "top5"
     api = 1
+    rule = 1
     higher_is_better = True
     needs = "classes"
+
+    def __init__(self, k: int) -> None:
+        self.name = f"top{k}"
+        self._k = k
 
     def score(self, outputs: Mapping[str, Any], labels: Any) -> float:
         """Return the share, in [0, 1]."""
         return float(self.terms(outputs, labels).mean())
 
     def terms(self, outputs: Mapping[str, Any], labels: Any) -> Any:
-        """Return ``[samples, 1]``: 1 where the class is among the first five."""
+        """Return ``[samples, 1]``: 1 where the class is among the first ``k``."""
         import numpy as np
 
         name, array = scores.class_output(outputs)
         _, right = _classes({name: array}, labels)
-        if array.dtype.kind != "f" or array.ndim != 2 or array.shape[1] < 2:  # noqa: PLR2004 - samples and classes
+        if array.ndim != 2 or not scores.are_scores(array):  # noqa: PLR2004 - samples and classes
             raise InputError(
                 "output-no-classes",
-                f"top5 needs scores of classes, and {name} has none",
+                f"{self.name} needs scores of classes, and {name} has none",
                 why=f"it is {array.dtype}[{', '.join(map(str, array.shape))}]",
                 fix="use the metric accuracy, or name an output with scores in `output`",
             )
         inside = (right >= 0) & (right < array.shape[1])
         own = array[np.arange(len(array)), np.where(inside, right, 0)]
         higher = (array > own[:, None]).sum(axis=1)
-        good = inside & (higher < _TOP) & np.isfinite(array).all(axis=1)
+        good = inside & (higher < self._k) & np.isfinite(array).all(axis=1)
         return good.astype(float)[:, None]
 
     def combine(self, means: Any) -> Any:
@@ -91,11 +97,17 @@ class Top5:
         return means[..., 0]
 
 
+# One plugin each, so that they are listed and chosen by name as all others.
+top1, top2, top3, top4, top5 = (TopK(k) for k in range(1, 6))
+top6, top7, top8, top9, top10 = (TopK(k) for k in range(6, 11))
+
+
 class F1:
     """Macro F1 over the classes seen in labels or answers (scikit-learn's ``f1_score``)."""
 
     name = "f1"
     api = 1
+    rule = 1
     higher_is_better = True
     needs = "classes"
 
@@ -141,6 +153,7 @@ class Auc:
 
     name = "auc"
     api = 1
+    rule = 1
     higher_is_better = True
     needs = "classes"
 
@@ -159,16 +172,37 @@ class Auc:
             return float("nan")
         return float(np.mean([roc_auc_score(right, score) for score, right in pairs]))
 
-    def weighted(self, outputs: Mapping[str, Any], labels: Any, weights: Any) -> Any:
-        """Return the area under each row of ``weights``, ``[rounds, samples] -> [rounds]``.
+    def essence(self, outputs: Mapping[str, Any], labels: Any) -> dict[str, Any]:
+        """Return ``ranks`` and ``right``, ``[samples, classes]``, and whether scores are ``finite``.
 
-        The area is the chance that a sample of the class scores above one of the rest, ties half
-        (Mann and Whitney), from running sums in the order of the scores.
+        The area follows from the order of the scores alone.
         """
         import numpy as np
 
-        areas = [_area(score, right, weights) for score, right in self._pairs(outputs, labels)]
-        return np.mean(areas, axis=0)
+        pairs = self._pairs(outputs, labels)
+        ranks = [np.unique(score, return_inverse=True)[1] for score, _ in pairs]
+        return {
+            "ranks": np.stack(ranks, axis=1),
+            "right": np.stack([right for _, right in pairs], axis=1),
+            "finite": np.array([np.isfinite(score).all() for score, _ in pairs]),
+        }
+
+    def weigh(self, essence: Mapping[str, Any], weights: Any) -> Any:
+        """Return the area under each row of ``weights``, ``[rounds, samples] -> [rounds]``.
+
+        The area is the chance that a sample of the class scores above one of the rest, ties half
+        (Mann and Whitney), from running sums in the order of the scores. A class that a row gives
+        no weight is left out of its mean.
+        """
+        import numpy as np
+
+        columns = zip(essence["ranks"].T, essence["right"].T, strict=True)
+        areas = np.stack([_area(ranks, right, weights) for ranks, right in columns])
+        seen = np.isfinite(areas)
+        each = np.where(seen, areas, 0).sum(axis=0)
+        count = seen.sum(axis=0)
+        mean = np.divide(each, count, out=np.full(len(weights), np.nan), where=count > 0)
+        return mean if essence["finite"].all() else np.full(len(weights), np.nan)
 
     def _pairs(self, outputs: Mapping[str, Any], labels: Any) -> list[tuple[Any, Any]]:
         """Return score and truth, ``[samples]`` each, of every class against the rest."""
@@ -178,56 +212,19 @@ class Auc:
         right = scores.class_labels(labels, len(array))
         flat = array.reshape(len(array), -1)
         seen = np.unique(right)
-        if array.dtype.kind != "f" or right.dtype.kind not in "iub" or len(seen) < 2:  # noqa: PLR2004 - one against another
-            raise InputError(
-                "metric-undefined",
-                "the area under the curve needs scores and labels of at least two classes",
-                why=f"{name} is {array.dtype}, the labels have {len(seen)} class(es)",
-                fix="use another metric, or evaluation data with samples of several classes",
-            )
-        if flat.shape[1] <= 2:  # noqa: PLR2004 - two classes: the score of the second one
-            return [(flat[:, -1], right == seen[-1])]
-        inside = seen[(seen >= 0) & (seen < flat.shape[1])]
-        return [(flat[:, one], right == one) for one in inside]
-
-
-class Rmse:
-    """Root mean squared error (scikit-learn's ``root_mean_squared_error``).
-
-    With several values a sample, the mean of the errors of each.
-    """
-
-    name = "rmse"
-    api = 1
-    higher_is_better = False
-    needs = "values"
-
-    def score(self, outputs: Mapping[str, Any], labels: Any) -> float:
-        """Return the error in the unit of the labels; nan when a prediction is not finite."""
-        return float(self.combine(self.terms(outputs, labels).mean(axis=0)))
-
-    def terms(self, outputs: Mapping[str, Any], labels: Any) -> Any:
-        """Return ``[samples, values]``: the squared errors."""
-        import numpy as np
-
-        right = np.asarray(labels) if labels is not None else np.zeros(0)
-        name, array = scores.regression_output(outputs, right)
-        right = scores.checked_labels(labels, len(array))
-        if array.size != right.size or right.dtype.kind not in "fiub":
-            raise InputError(
-                "labels-misfit",
-                f"the labels do not fit the output {name}",
-                why=f"{name} has shape {list(array.shape)}, labels have {list(right.shape)}",
-                fix="save labels with as many numbers a sample as the model predicts",
-            )
-        shape = (len(array), -1)
-        return (array.reshape(shape).astype(float) - right.reshape(shape).astype(float)) ** 2
-
-    def combine(self, means: Any) -> Any:
-        """Return the error from the mean squares, ``[..., values] -> [...]``."""
-        import numpy as np
-
-        return np.sqrt(means).mean(axis=-1)
+        scored = array.dtype.kind == "f" or scores.are_scores(array)
+        if scored and right.dtype.kind in "iub" and len(seen) > 1:
+            if flat.shape[1] <= 2:  # noqa: PLR2004 - two classes: the score of the second one
+                return [(flat[:, -1], right == seen[-1])]
+            inside = seen[(seen >= 0) & (seen < flat.shape[1])]
+            if inside.size:
+                return [(flat[:, one], right == one) for one in inside]
+        raise InputError(
+            "metric-undefined",
+            "the area under the curve needs scores and labels of at least two classes",
+            why=f"{name} is {array.dtype}, the labels have {len(seen)} class(es)",
+            fix="use another metric, or evaluation data with samples of several classes",
+        )
 
 
 class OwnMetric:

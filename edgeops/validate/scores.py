@@ -27,6 +27,8 @@ if TYPE_CHECKING:
 TELLING_NAMES = ("prob", "score", "softmax", "logit")
 _TEXT_KINDS = "OSU"
 _ID_KINDS = "iub" + _TEXT_KINDS
+# Numbers compared at once, in double precision.
+_MOST_CELLS = 4_000_000
 
 
 def class_output(outputs: Mapping[str, Any]) -> tuple[str, Any]:
@@ -147,6 +149,51 @@ def threshold(values: Any) -> float:
 
     finite = values[np.isfinite(values)]
     return 0.5 if finite.size == 0 or (finite.min() >= 0 and finite.max() <= 1) else 0.0
+
+
+def relative_difference(
+    before: Mapping[str, Any], after: Mapping[str, Any], *, output: str = ""
+) -> Any:
+    """Return how far ``after`` is from ``before`` in each sample, ``[samples]``, 0 where equal.
+
+    The norm of the difference over the norm of ``before``, the worst output's; infinite where the
+    shape or a text differs, or only ``after`` is not finite. Raises InputError ``output-unknown``.
+    """
+    import numpy as np
+
+    before, after = named_output(before, output), named_output(after, output)
+    worst = np.zeros(len(next(iter(before.values()))))
+    for name, array in before.items():
+        other = after[name]
+        alike = array.shape == other.shape and "O" not in array.dtype.kind + other.dtype.kind
+        step = max(1, _MOST_CELLS // max(array[:1].size, 1)) if alike else 1
+        for start in range(0, len(worst), step):
+            rows = slice(start, start + step)
+            found = _difference(array[rows], other[rows])
+            worst[rows] = np.maximum(worst[rows], found)
+    return worst
+
+
+def _difference(one: Any, other: Any) -> Any:
+    """Return the relative difference of each row; of ragged arrays there is one row."""
+    import numpy as np
+
+    if "O" in one.dtype.kind + other.dtype.kind:
+        one, other = (np.asarray(array[0])[None] for array in (one, other))
+    if one.shape != other.shape:
+        return np.full(len(one), np.inf)
+    one, other = one.reshape(len(one), -1), other.reshape(len(other), -1)
+    if one.dtype.kind not in "fiub" or other.dtype.kind not in "fiub":
+        same = (one.astype(str) == other.astype(str)).all(axis=1)
+        return np.where(same, 0, np.inf)
+    one, other = one.astype(float), other.astype(float)
+    same = (one == other) | (np.isnan(one) & np.isnan(other))
+    with np.errstate(invalid="ignore", over="ignore"):  # what is not finite ends as infinite
+        apart = np.sqrt(np.where(same, 0, (one - other) ** 2).sum(axis=1))
+        norm = np.sqrt((np.where(np.isfinite(one), one, 0) ** 2).sum(axis=1))
+    apart = np.where(np.isfinite(apart), apart, np.inf)
+    far = np.divide(apart, norm, out=np.full(len(one), np.inf), where=norm > 0)
+    return np.where(apart == 0, 0, far)
 
 
 def class_labels(labels: Any, samples: int) -> Any:

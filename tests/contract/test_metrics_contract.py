@@ -2,32 +2,29 @@
 
 from __future__ import annotations
 
+import json
 import math
 
 import numpy as np
 import pytest
 
 from edgeops.core import registry
-from edgeops.validate.accuracy import drop, evaluate
+from edgeops.errors import InputError
+from edgeops.validate.accuracy import drop, evaluate, figures_from_kept, scored
+from edgeops.validate.bootstrap import HasTerms, HasWeights, prepare
+from tests.metric_data import data
 
 METRICS = [plugin.name for plugin in registry.registered("metrics") if not plugin.broken]
-
-
-def data(metric, seed=0):
-    """Return outputs and labels that the metric can take: classes, or values for the others."""
-    random = np.random.default_rng(seed)
-    if getattr(metric, "needs", "classes") == "values":
-        labels = random.normal(size=(80, 2))
-        return {"y": labels + random.normal(0, 0.3, labels.shape)}, labels
-    labels = random.integers(0, 6, 80)
-    scores = random.random((80, 6)).astype(np.float32)
-    scores[np.arange(80), labels] += 0.3
-    return {"scores": scores}, labels
 
 
 @pytest.fixture(params=METRICS)
 def metric(request):
     return registry.get("metrics", request.param)
+
+
+def spoil(outputs, seed=2):
+    """Return outputs that belong to other samples than they say."""
+    return {name: np.random.default_rng(seed).permutation(a) for name, a in outputs.items()}
 
 
 def test_metric_says_who_it_is(metric):
@@ -59,8 +56,7 @@ def test_metric_does_not_depend_on_the_order_of_samples(metric):
 
 def test_metric_points_the_way_it_says(metric):
     outputs, labels = data(metric)
-    spoilt = {name: np.random.default_rng(2).permutation(a) for name, a in outputs.items()}
-    assert drop(outputs, spoilt, labels, metric, rounds=0).value > 0
+    assert drop(outputs, spoil(outputs), labels, metric, rounds=0).value > 0
 
 
 def test_metric_lies_within_its_interval(metric):
@@ -68,3 +64,59 @@ def test_metric_lies_within_its_interval(metric):
     low, high = figure.interval
     assert low <= figure.value <= high
     assert figure.samples == 80
+
+
+def test_metric_loses_nothing_against_itself(metric):
+    outputs, labels = data(metric)
+    figure = drop(outputs, outputs, labels, metric)
+    assert (figure.value, figure.interval) == (0.0, (0.0, 0.0))
+
+
+def test_quick_form_of_a_metric_is_its_score(metric):
+    outputs, labels = data(metric)
+    form = prepare(metric, (outputs, spoil(outputs)), labels)
+    expected = [metric.score(outputs, labels), metric.score(spoil(outputs), labels)]
+    assert form.values() == pytest.approx(expected, abs=1e-12)
+
+
+def test_quick_form_counts_a_sample_that_was_drawn_twice_twice(metric):
+    if not isinstance(metric, HasTerms | HasWeights):
+        pytest.skip("it is scored anew for each resample")
+    outputs, labels = data(metric, samples=40)
+    random = np.random.default_rng(7)
+    often = random.multinomial(40, np.full(40, 1 / 40))
+    rows = np.repeat(np.arange(40), often)
+    expected = metric.score({name: array[rows] for name, array in outputs.items()}, labels[rows])
+    if isinstance(metric, HasTerms):
+        value = metric.combine(often @ metric.terms(outputs, labels) / 40)
+    else:
+        value = metric.weigh(metric.essence(outputs, labels), often[None])[0]
+    assert value == pytest.approx(expected, abs=1e-12)
+
+
+def test_slice_of_a_metric_is_the_metric_of_the_slice(metric):
+    outputs, labels = data(metric)
+    part = np.array(["night", "day"])[(np.arange(80) % 4 == 0).astype(int)]
+    figures = scored(outputs, labels, metric, slices={"light": part}, rounds=0).figures
+    for value in ("night", "day"):
+        rows = part == value
+        own = metric.score({name: a[rows] for name, a in outputs.items()}, labels[rows])
+        figure = figures[f"{metric.name}[light={value}]"]
+        assert figure.value == pytest.approx(own, abs=1e-12)
+        assert figure.samples == rows.sum()
+
+
+def test_figures_follow_from_what_evidence_keeps(metric):
+    outputs, labels = data(metric)
+    found = scored(
+        spoil(outputs, 3), labels, metric, source=outputs, slices={"half": np.arange(80) % 2}
+    )
+    if "absent" in found.kept:
+        pytest.skip(found.kept["absent"])
+    assert figures_from_kept(json.loads(json.dumps(found.kept))) == found.figures
+
+
+def test_metric_refuses_labels_that_are_not_there(metric):
+    outputs, _ = data(metric)
+    with pytest.raises(InputError):
+        metric.score(outputs, None)

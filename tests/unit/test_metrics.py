@@ -8,7 +8,8 @@ import pytest
 from edgeops.errors import InputError, MissingError, StageFailed
 from edgeops.validate.accuracy import agreement, drop, evaluate
 from edgeops.validate.bootstrap import HasTerms, HasWeights
-from edgeops.validate.metrics import F1, Accuracy, Auc, Rmse, Top5, figure_name, resolve
+from edgeops.validate.metrics import F1, Accuracy, Auc, TopK, figure_name, resolve
+from edgeops.validate.metrics_values import Mae, Rmse
 from edgeops.validate.scores import class_ids, class_labels, class_output, regression_output
 
 
@@ -31,11 +32,20 @@ def test_accuracy_is_scikit_learns(scored):
     )
 
 
-def test_top5_is_scikit_learns(scored):
+@pytest.mark.parametrize("k", [1, 3, 5])
+def test_top_k_is_scikit_learns(k, scored):
     from sklearn.metrics import top_k_accuracy_score
 
     outputs, labels = scored
-    assert Top5().score(outputs, labels) == top_k_accuracy_score(labels, outputs["scores"], k=5)
+    assert TopK(k).score(outputs, labels) == top_k_accuracy_score(labels, outputs["scores"], k=k)
+
+
+def test_scores_of_a_quantized_model_are_scores(scored):
+    outputs, labels = scored
+    whole = {"scores": (outputs["scores"] * 100 - 128).astype(np.int8)}
+    real = {"scores": whole["scores"].astype(np.float32)}
+    for metric in (Accuracy(), TopK(3), F1(), Auc()):
+        assert metric.score(whole, labels) == metric.score(real, labels)
 
 
 def test_f1_is_scikit_learns_and_so_are_its_terms(scored):
@@ -56,7 +66,8 @@ def test_auc_is_scikit_learns_one_against_the_rest(scored):
     expected = roc_auc_score(labels, scores.astype(float), multi_class="ovr", average="macro")
     assert Auc().score({"scores": scores}, labels) == pytest.approx(expected, abs=1e-3)
     once = np.ones((1, len(labels)), dtype=int)
-    assert Auc().weighted({"scores": scores}, labels, once)[0] == pytest.approx(
+    essence = Auc().essence({"scores": scores}, labels)
+    assert Auc().weigh(essence, once)[0] == pytest.approx(
         Auc().score({"scores": scores}, labels), abs=1e-12
     )
 
@@ -74,7 +85,8 @@ def test_auc_by_weights_is_the_auc_of_repeated_samples(weights):
     scores = np.array([0.1, 0.4, 0.4, 0.8], np.float32)
     often = np.repeat(np.arange(4), weights[0])
     expected = Auc().score({"p": scores[often]}, labels[often])
-    assert Auc().weighted({"p": scores}, labels, np.array(weights))[0] == pytest.approx(expected)
+    essence = Auc().essence({"p": scores}, labels)
+    assert Auc().weigh(essence, np.array(weights))[0] == pytest.approx(expected)
 
 
 @pytest.mark.parametrize("shape", [(50,), (50, 1), (50, 4)])
@@ -88,10 +100,21 @@ def test_rmse_is_scikit_learns(shape):
     )
 
 
+@pytest.mark.parametrize("shape", [(50,), (50, 1), (50, 4)])
+def test_mae_is_scikit_learns(shape):
+    from sklearn.metrics import mean_absolute_error
+
+    random = np.random.default_rng(4)
+    labels, predicted = random.random(shape), random.random(shape)
+    assert Mae().score({"y": predicted}, labels) == pytest.approx(
+        mean_absolute_error(labels, predicted), abs=1e-15
+    )
+
+
 def test_scores_that_are_not_finite_count_as_wrong():
     scores = np.array([[0.9, 0.1], [np.nan, 0.1], [np.inf, 0.2]], np.float32)
     assert Accuracy().score({"p": scores}, np.array([0, 0, 0])) == pytest.approx(1 / 3)
-    assert Top5().score({"p": scores}, np.array([0, 0, 0])) == pytest.approx(1 / 3)
+    assert TopK(5).score({"p": scores}, np.array([0, 0, 0])) == pytest.approx(1 / 3)
 
 
 def test_figure_that_is_not_finite_is_absent_with_its_reason():
