@@ -36,6 +36,7 @@ ENGINES = {
     "openvino": ("openvino",),
 }
 MB = 1e6
+_TIMEOUT_S = 900.0
 
 
 def convert(model: CorpusModel, engine: str, corpus: Path, folder: Path) -> dict[str, object]:
@@ -71,23 +72,17 @@ def probe(
     folder: Path, engine: str, samples: dict[str, object], seconds: float
 ) -> dict[str, object]:
     """Measure a variant in a process of its own."""
+    from edgeops.validate.devices.local import LocalDevice
+
     request = {
-        "format": "edgeops.probe/1",
+        "do": "measure",
         "variant": engine,
         "threads": 1,
         "few": samples,
         "seconds": seconds,
         "least": 20,
     }
-    done = subprocess.run(
-        [sys.executable, "-m", "edgeops.runtime.probe"],
-        input=json.dumps(request),
-        capture_output=True,
-        text=True,
-        cwd=folder,
-        check=False,
-    )
-    return json.loads(done.stdout)
+    return LocalDevice(folder).run(request, timeout_s=_TIMEOUT_S)
 
 
 def measure(model: CorpusModel, corpus: Path, seconds: float, rounds: int) -> dict[str, object]:

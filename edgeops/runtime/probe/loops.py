@@ -67,30 +67,46 @@ def run(
     if not asked.window_s:
         times = measure.time_calls(call, feeds, asked.seconds, least=asked.least)
         return {"latency_ns": times.tolist(), "calls": len(times)}
-    begun = time.monotonic()
+    return _windows(asked, call, feeds, machine, tell)
+
+
+def _windows(
+    asked: Plan,
+    call: measure.Run,
+    feeds: Sequence[dict[str, Any]],
+    machine: Machine,
+    tell: Tell,
+) -> dict[str, Any]:
     total = max(1, round(asked.seconds / asked.window_s))
-    most = max(1, measure.MOST_CALLS // total)
-    kept, windows, calls = array("q"), [], 0
+    kept, windows, calls, told = array("q"), [], 0, 0
     tell({"say": "step", "what": "timing calls", "total": total})
-    while True:
-        start = time.monotonic() - begun
+    begun, elapsed = time.monotonic(), 0.0
+    while elapsed < asked.seconds or calls < asked.least:
         times = measure.time_calls(call, feeds, asked.window_s, least=1)
         calls += len(times)
-        kept.extend(times[:: -(-len(times) // most)])
+        kept.extend(_thinned(times, measure.MOST_CALLS // total))
         windows.append(
             {
-                "start_s": start,
+                "start_s": elapsed,
                 "p50_ms": median(times) / 1e6,
                 "calls": len(times),
                 "temperature_c": _or_none(temperature, machine),
                 "frequency_mhz": _frequency(machine),
             }
         )
-        tell({"say": "advance", "parts": 1})
-        if time.monotonic() - begun >= asked.seconds and calls >= asked.least:
-            break
-    found = {"latency_ns": kept.tolist(), "calls": calls}
+        elapsed = time.monotonic() - begun
+        # A window of very fast calls ends before its time.
+        done = min(total, int(elapsed / asked.window_s))
+        if done > told:
+            tell({"say": "advance", "parts": done - told})
+            told = done
+    found = {"latency_ns": _thinned(kept, measure.MOST_CALLS).tolist(), "calls": calls}
     return {**found, "sustained": {"windows": windows}} if asked.sustained else found
+
+
+def _thinned(times: array[int], most: int) -> array[int]:
+    """Return every n-th of the times, so that there are at most so many."""
+    return times[:: max(1, -(-len(times) // max(1, most)))]
 
 
 def _or_none(read: Any, *arguments: Any) -> Any:

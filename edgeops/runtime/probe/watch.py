@@ -28,6 +28,8 @@ if TYPE_CHECKING:
 
 _READ = 65_536
 _KEPT_WORDS = 16_384
+# Times that an error tells of: every n-th where there are more.
+_MOST_PARTIAL = 5_000
 # How long a dead child's last words are waited for where something it started holds its pipes.
 _LAST_WORDS_S = 0.5
 _SECOND_LOOK_S = 0.02
@@ -165,7 +167,11 @@ class Watch:
     def _partial(self) -> dict[str, Any]:
         """Return what was found so far, with the times of the loop that was not finished."""
         kept = self._slots[pulse.KEPT]
-        times = {"latency_ns": self._slots[pulse.TIMES : pulse.TIMES + kept].tolist()}
+        step = max(1, -(-kept // _MOST_PARTIAL))
+        times = {
+            "calls": kept,
+            "latency_ns": self._slots[pulse.TIMES : pulse.TIMES + kept : step].tolist(),
+        }
         return {"phase": self.phase, **(times if kept else {}), **self.partial}
 
     def _died(self, child: subprocess.Popen[bytes]) -> EdgeopsError:
