@@ -5,6 +5,8 @@ from __future__ import annotations
 import fcntl
 import json
 import os
+import subprocess
+import sys
 import tempfile
 import threading
 import time
@@ -20,6 +22,8 @@ from edgeops.errors import InputError, MissingError, TransportError, TrustError
 from edgeops.runtime.probe import FORMAT, read_outputs, write_samples
 from edgeops.validate.devices import local
 from edgeops.validate.measured import device
+from tests import faulty_engine
+from tests.faulty_engine import gone, pids
 from tests.helpers import write_tiny_model
 
 # A device that is elsewhere needs an address; those are measured where there is one.
@@ -59,6 +63,7 @@ def request_(tmp_path, reached):
     reached.push(variant(tmp_path / "v"), "v")
     return {
         "format": FORMAT,
+        "do": "measure",
         "variant": "v",
         "threads": 1,
         "few": about,
@@ -111,10 +116,50 @@ def test_device_evaluates_all_samples(reached, request_, tmp_path):
 
 def test_device_measures_in_pairs(reached, request_, tmp_path):
     reached.push(variant(tmp_path / "w", seed=1), "w")
-    answer = reached.run({**request_, "against": "w", "trials": 3}, timeout_s=60)
+    asked = {**request_, "do": "pair", "against": "w", "trials": 3, "seconds": 2}
+    told = []
+    answer = reached.run(asked, timeout_s=60, tell=told.append)
     assert len(answer["trials"]) == 3
     assert all(0.1 < trial["ratio"] < 10 for trial in answer["trials"])
-    assert all(trial["pairs"] >= 5 for trial in answer["trials"])
+    assert [line["ratio"] for line in told if line["say"] == "trial"] == [
+        trial["ratio"] for trial in answer["trials"]
+    ]
+
+
+def test_device_replays_samples(reached, request_, tmp_path):
+    asked = {**request_, "do": "replay", "data": request_["few"], "out": "out.npz"}
+    answer = reached.run(asked, timeout_s=60)
+    reached.pull("out.npz", tmp_path / "out.npz")
+    outputs = read_outputs(tmp_path / "out.npz", answer["outputs"])
+    assert outputs["probabilities"].shape == (40, 3)
+    assert answer["outputs"]["rows"] == list(range(40))
+    assert answer["errors"] == {}
+
+
+def test_device_tells_what_is_done(reached, request_):
+    told = []
+    asked = {**request_, "data": request_["few"], "out": "out.npz"}
+    reached.run(asked, timeout_s=60, tell=told.append)
+    phases = [line["phase"] for line in told if line["say"] == "phase"]
+    assert phases[:4] == ["start", "import", "load", "run"]
+    assert sum(line["parts"] for line in told if line["say"] == "advance") == 40
+
+
+def test_device_says_what_each_phase_held_and_who_disturbed(reached, request_):
+    answer = reached.run(request_, timeout_s=60)
+    assert list(answer["memory"]) == ["start", "import", "load", "run"]
+    assert all(1e6 < held < 2e9 for held in answer["memory"].values())
+    noise = answer["noise"]
+    assert all(noise[name] is not None or noise["absent"][name] for name in set(noise) - {"absent"})
+    assert answer["energy"].get("absent") or answer["energy"]["per_call_mj"] > 0
+    assert answer["cpu_ms_per_call"] > 0
+
+
+def test_device_runs_on_the_processors_that_are_asked_for(reached, request_):
+    assert reached.run({**request_, "affinity": [0]}, timeout_s=60)["calls"] >= 10
+    with pytest.raises(InputError) as refused:
+        reached.run({**request_, "affinity": [4000]}, timeout_s=60)
+    assert refused.value.code == "affinity-unknown"
 
 
 def test_device_hands_on_what_the_program_refuses(reached, request_, tmp_path):
@@ -146,6 +191,85 @@ def test_work_folder_is_gone_afterwards():
     with device("local") as found:
         folder = found.folder
         assert folder.is_dir()
+    assert not folder.exists()
+
+
+@pytest.fixture
+def faulty(tmp_path, monkeypatch, reached, request_):
+    """Return a function that pushes a variant which fails as told, and what asks for it."""
+    faulty_engine.install(tmp_path / "engine", monkeypatch)
+
+    def push(**extra):
+        extra["pids"] = str(tmp_path / "pids")
+        reached.push(faulty_engine.variant(tmp_path / "faulty", **extra), "faulty")
+        few = write_samples(
+            tmp_path / "f.npz", Samples({"x": np.ones((8, 4), np.float32)}, None, 8, "", "")
+        )
+        reached.push(tmp_path / "f.npz", "f.npz")
+        return {**request_, "variant": "faulty", "few": few}
+
+    return push
+
+
+def nothing_left(tmp_path):
+    return all(gone(pid) for pid in pids(tmp_path / "pids")[::2])
+
+
+def test_call_that_hangs_is_ended_and_what_was_measured_is_kept(reached, faulty, tmp_path):
+    asked = {**faulty(run="hang", after=60, starts=True), "seconds": 30, "call_timeout_s": 0.5}
+    with pytest.raises(TransportError) as failed:
+        reached.run(asked, timeout_s=60)
+    assert failed.value.code == "inference-hung"
+    partial = failed.value.result["partial"]
+    assert partial["phase"] == "latency"
+    assert len(partial["latency_ns"]) == partial["calls"] > 0
+    assert nothing_left(tmp_path)
+
+
+def test_measurement_that_takes_too_long_is_ended_in_its_phase(reached, faulty, tmp_path):
+    with pytest.raises(TransportError) as failed:
+        reached.run(faulty(load="hang", starts=True), timeout_s=2)
+    assert failed.value.code == "probe-timeout"
+    assert failed.value.result["partial"]["phase"] == "load"
+    assert nothing_left(tmp_path)
+
+
+def test_process_that_is_killed_leaves_what_it_had_measured(reached, faulty, tmp_path):
+    with pytest.raises(TransportError) as failed:
+        reached.run(faulty(run="SIGKILL", starts=True), timeout_s=60)
+    assert failed.value.code == "probe-killed"
+    assert "as the system does when memory runs out" in failed.value.why
+    assert failed.value.result["partial"]["load_ms"] >= 0
+    assert nothing_left(tmp_path)
+
+
+def test_device_goes_on_after_a_failure(reached, faulty, request_):
+    with pytest.raises(TransportError):
+        reached.run(faulty(run="SIGSEGV"), timeout_s=60)
+    assert reached.run(request_, timeout_s=60)["calls"] >= 10
+
+
+def test_what_was_reached_is_gone_when_edgeops_is_killed(tmp_path, monkeypatch):
+    faulty_engine.install(tmp_path / "engine", monkeypatch)
+    faulty_engine.variant(tmp_path / "v", run="hang", pids=str(tmp_path / "pids"), starts=True)
+    few = write_samples(
+        tmp_path / "few.npz", Samples({"x": np.ones((8, 4), np.float32)}, None, 8, "", "")
+    )
+    code = (
+        "import json, sys\nfrom pathlib import Path\nfrom edgeops.validate.measured import device\n"
+        "with device('local') as found:\n"
+        "    print(found.folder, flush=True)\n"
+        f"    found.push(Path({str(tmp_path / 'v')!r}), 'v')\n"
+        f"    found.push(Path({str(tmp_path / 'few.npz')!r}), 'few.npz')\n"
+        f"    found.run(json.loads({json.dumps({'variant': 'v', 'threads': 1, 'few': few, 'lock': ''})!r}),"
+        " timeout_s=60)\n"
+    )
+    client = subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE, text=True)
+    with client:
+        folder = Path(client.stdout.readline().strip())
+        running = pids(tmp_path / "pids")
+        client.kill()
+    assert all(gone(pid) for pid in running)
     assert not folder.exists()
 
 

@@ -21,7 +21,6 @@ if TYPE_CHECKING:
     from edgeops.core.contracts import Engine, Samples, Session, Tell
 
 _MOST_FEEDS = 64
-_WARM_UP_SHARE = 0.25
 
 
 class Phases:
@@ -44,7 +43,11 @@ class Phases:
     def end(self) -> None:
         """Keep the peak of the phase that ends."""
         self.memory[self._now] = measure.peak_bytes()[0]
-        self._tell({"part": {"memory": dict(self.memory)}})
+        self.note({"memory": self.memory})
+
+    def note(self, found: Mapping[str, Any]) -> None:
+        """Tell what was found so far, which is kept when this process ends too early."""
+        self._tell({"part": dict(found)})
 
     def about(self) -> dict[str, Any]:
         """Return the memory of all phases, and the peak since the model was loaded."""
@@ -69,7 +72,7 @@ def one(request: Mapping[str, Any], tell: Tell) -> dict[str, Any]:
         start = time.perf_counter_ns()
         Watched(session).run(feeds[0])
         result["first_call_ms"] = (time.perf_counter_ns() - start) / 1e6
-    tell({"part": dict(result)})
+    phases.note(result)
     if float(request.get("seconds") or 0) or request.get("preset") or request.get("sustained_s"):
         result.update(_latency(session, feeds, request, phases, tell))
     phases.end()
@@ -132,6 +135,7 @@ def _imported(request: Mapping[str, Any], phases: Phases, result: dict[str, Any]
     phases.begin("import")
     engine, result["import_ms"] = import_engine(Path(request["variant"]))
     result["engine_version"] = engine.version()
+    phases.note(result)
     return engine
 
 
@@ -142,6 +146,7 @@ def _loaded(
     start = time.perf_counter_ns()
     session = engine.load(Path(request["variant"]), int(request["threads"]))
     result["load_ms"] = (time.perf_counter_ns() - start) / 1e6
+    phases.note(result)
     return session
 
 
