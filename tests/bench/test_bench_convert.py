@@ -14,7 +14,10 @@ import sys
 import time
 from importlib.util import find_spec
 
+import numpy as np
+import onnx
 import pytest
+from onnx import numpy_helper, parser
 
 pytestmark = pytest.mark.bench
 ROUNDS = 5
@@ -32,6 +35,12 @@ BARE = {
     "tool = u.find_spec('pnnx').origin.replace('__init__.py', 'pnnx'); "
     "subprocess.run([tool, out + '/m.onnx', 'fp16=0'], cwd=out, check=True)",
 }
+# Of the process itself as the kernel counted it since it began, of its children as it reports it.
+PEAK = """
+import resource
+own = int(open("/proc/self/status").read().partition("VmHWM:")[2].split()[0])
+print(max(own, resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss) * 1024 / 1e6)
+"""
 PACKAGES = {"litert": "ai_edge_litert", "mnn": "MNN"}
 
 
@@ -56,6 +65,43 @@ def test_convert_of_ultraface(engine, corpus, tmp_path):
             if turn:
                 bare.append((seconds, cpu))
     _say(engine, whole, bare, answer)
+
+
+def large_model(path):
+    """Write a network of 210 MB: two convolutions and two matrix products."""
+    random = np.random.default_rng(0)
+    sizes = {"k0": (1024, 1024, 3, 3), "k1": (1024, 1024, 3, 3), "w0": (4096, 4096)}
+    weights = [
+        numpy_helper.from_array(random.standard_normal(size, "float32") / 64, name)
+        for name, size in {**sizes, "w1": (4096, 4096)}.items()
+    ]
+    proto = parser.parse_model(
+        '<ir_version: 8, opset_import: ["": 17]> g (float[1,1024,2,2] x) => (float[1,4096] y) {'
+        "a = Conv<pads = [1,1,1,1]>(x, k0) b = Relu(a) c = Conv<pads = [1,1,1,1]>(b, k1)"
+        "f = Flatten(c) d = MatMul(f, w0) e = Relu(d) y = MatMul(e, w1) }"
+    )
+    proto.graph.initializer.extend(weights)
+    onnx.save(proto, path)
+    return path
+
+
+@pytest.mark.parametrize("engine", ["onnxruntime", "litert", "mnn", "ncnn", "openvino"])
+def test_memory_of_a_large_model(engine, tmp_path):
+    """Three times the model, beside what the tool takes by itself."""
+    if find_spec(PACKAGES.get(engine, engine)) is None:
+        pytest.skip(f"{engine} is not installed")
+    model = large_model(tmp_path / "large.onnx")
+    argv = ["-m", "edgeops", "convert", str(model), "--to", engine, "-o", str(tmp_path / "out")]
+    answer = json.loads(_timed([*argv, "--json"])[2])
+    size, bare = model.stat().st_size / 1e6, ""
+    if engine in BARE:
+        code = f"src, out = {str(model)!r}, {str(tmp_path)!r}\n{BARE[engine]}\n{PEAK}"
+        alone = float(_timed(["-c", code])[2].splitlines()[-1])
+        bare = f"; the bare tool {alone:.0f} MB"
+    sys.stdout.write(
+        f"\n{engine}: {answer['peak_mb']:.0f} MB for a model of {size:.0f} MB, "
+        f"{answer['peak_mb'] / size:.1f} times it{bare}\n"
+    )
 
 
 def _timed(argv):
