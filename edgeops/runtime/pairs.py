@@ -65,15 +65,16 @@ def measure_pairs(request: Mapping[str, Any], load: Load, tell: Tell) -> dict[st
     """Return the answer to a request ``pair``, but for ``format`` and ``engine_version``.
 
     Of the request: ``seconds`` for all of it, ``least`` trials that are made although the time is
-    over (up to four times ``seconds``; 0), ``trials`` at most (96), ``margin`` (0.03), ``seed`` of
-    the coins (none: the system's). ``load(folder, threads)`` returns a session of a variant whose
+    over (up to four times ``seconds``; 0), ``trials`` at most (96), ``margin`` (0.03), ``bounds`` on
+    the ratio that a verdict's interval may not hold (none), ``seed`` of the coins (none: the
+    system's). ``load(folder, threads)`` returns a session of a variant whose
     engine was imported before. ``tell`` is given each trial when it is over. Raises what loading
     and running raise.
     """
     comparison = _Comparison(request, load)
     tell({"say": "step", "what": "comparing in pairs"})
     found = sequential.judge([], margin=comparison.margin)
-    while comparison.time_for_another() and not found.decided:
+    while comparison.time_for_another() and not comparison.clear(found):
         trial = comparison.trial()
         tell({"say": "trial", **trial})
         tell({"say": "advance", "parts": 1})
@@ -92,6 +93,7 @@ class _Comparison:
         self._least = int(request.get("least") or 0)
         self._most = int(request.get("trials") or sequential.LAST)
         self.margin = float(request.get("margin") or sequential.MARGIN)
+        self._bounds = [float(bound) for bound in request.get("bounds") or ()]
         self._coin = random.Random(request.get("seed"))  # noqa: S311 - no secret hangs on it
         self._half_s = min(HALF_S, _TIMED_SHARE * self._budget / (2 * sequential.FIRST))
         self._feeds: list[dict[str, Any]] = []
@@ -120,6 +122,11 @@ class _Comparison:
         return sequential.judge(
             ratios, [trial["lost"] for trial in self.trials], margin=self.margin
         )
+
+    def clear(self, found: sequential.Judgement) -> bool:
+        """Whether there is a verdict, also on the bounds that are asked about."""
+        low, high = found.interval or (0.0, math.inf)
+        return found.decided and not any(low <= bound <= high for bound in self._bounds)
 
     def about(self) -> dict[str, Any]:
         """Return the trials and how they were made."""

@@ -2,23 +2,36 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from edgeops.core.gates import Figure
 from edgeops.errors import InputError
 from edgeops.validate.accuracy import agreement, drop, evaluate
-from edgeops.validate.latency import latency_figures, quantile_curve, ratio_figure, spread_figure
+from edgeops.validate.latency import (
+    drift_figure,
+    latency_figures,
+    quantile_curve,
+    ratio_figure,
+    sketch,
+    spread_figure,
+)
+from edgeops.validate.noise import summarize
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
     from edgeops.core.contracts import Metric
     from edgeops.validate.measured import Measured
+    from edgeops.validate.noise import Noise
 
 LATENCY = ("latency_p50_ms", "latency_p90_ms", "latency_p99_ms", "latency_mean_ms")
 RATIO = "latency_vs_fp32"
 AGREEMENT = "agreement"
+DRIFT = "latency_drift"
 _MEGA = 1_000_000
+# Calls of a warm-up from which on times that did not settle are worth a word: slow models have few.
+_TRIED = 40
 
 
 def names(metric: str, *, source: bool = True, fp32: bool = True) -> tuple[str, ...]:
@@ -36,6 +49,8 @@ def names(metric: str, *, source: bool = True, fp32: bool = True) -> tuple[str, 
         *paired,
         "load_ms",
         "first_call_ms",
+        "cpu_ms",
+        "energy_mj",
         "peak_rss_mb",
         "model_mb",
     )
@@ -61,13 +76,17 @@ def accuracy_figures(
 
 
 def cost_figures(measured: Measured, bytes_: int) -> dict[str, Figure]:
-    """Return latency, load time, first call, peak memory and size."""
+    """Return latency, load time, first call, processor time, energy, peak memory and size.
+
+    In sustained mode ``latency_drift`` as well. Where the device's times say nothing, everything
+    but the size carries the reason in ``unjudged``.
+    """
     answers = measured.answers
     memory = (
         "peak of resident memory of a process with Python, numpy, the engine and the model, "
         f"from load to last call ({answers[0]['peak_rss_source']}); MB = 10^6 bytes"
     )
-    return {
+    found = {
         **latency_figures([answer["latency_ns"] for answer in answers]),
         "load_ms": spread_figure(
             [answer["load_ms"] for answer in answers],
@@ -77,11 +96,50 @@ def cost_figures(measured: Measured, bytes_: int) -> dict[str, Figure]:
         "first_call_ms": spread_figure(
             [answer["first_call_ms"] for answer in answers], "ms", "the first call after loading"
         ),
+        "cpu_ms": spread_figure(
+            [answer["cpu_ms_per_call"] for answer in answers],
+            "ms",
+            "processor time of all threads for a call",
+        ),
+        "energy_mj": energy_figure([answer.get("energy") or {} for answer in answers]),
         "peak_rss_mb": spread_figure(
             [answer["peak_rss_bytes"] / _MEGA for answer in answers], "MB", memory
         ),
-        "model_mb": _size(bytes_),
     }
+    windows = (answers[0].get("sustained") or {}).get("windows")
+    if windows:
+        found[DRIFT] = drift_figure(windows)
+    if measured.unjudged:
+        found = {name: replace(one, unjudged=measured.unjudged) for name, one in found.items()}
+    return found | {"model_mb": _size(bytes_)}
+
+
+def energy_figure(energies: Sequence[Mapping[str, Any]]) -> Figure:
+    """Return the energy of a call in millijoules, or why it is absent."""
+    spent = [one["per_call_mj"] for one in energies if one.get("per_call_mj") is not None]
+    if not spent:
+        reasons = [str(one["absent"]) for one in energies if one.get("absent")]
+        why = reasons[0] if reasons else "the device does not say what it uses"
+        return Figure(None, unit="mJ", noisy=True, absent=why)
+    source = next(one["source"] for one in energies if one.get("per_call_mj") is not None)
+    about = f"energy of the whole device while calls were timed, for one of them ({source})"
+    return spread_figure(spent, "mJ", about)
+
+
+def noise_summary(measured: Measured, *, processors: int, threads: int) -> Noise:
+    """Return how quiet it was while calls were timed; ``processors`` might be used."""
+    answers = measured.answers
+    counters = [answer.get("noise") or {} for answer in answers]
+    seconds = sum(sum(answer["latency_ns"]) for answer in answers) / 1e9
+    windows = (answers[0].get("sustained") or {}).get("windows")
+    if windows:
+        seconds = sum(each["calls"] * each["p50_ms"] for each in windows) / 1000
+    return summarize(counters, seconds, processors=processors, threads=threads)
+
+
+def kept(measured: Measured) -> dict[str, Any]:
+    """Return what the figures of latency follow from, for ``latency.figures_from_sketch``."""
+    return sketch([answer["latency_ns"] for answer in measured.answers])
 
 
 def _size(bytes_: int) -> Figure:
@@ -90,9 +148,12 @@ def _size(bytes_: int) -> Figure:
 
 
 def paired_figure(trials: Sequence[Mapping[str, Any]]) -> Figure:
-    """Return the ratio of the variant's time to that of its fp32 form."""
+    """Return the ratio of the variant's time to that of the other one, from their trials."""
     pairs = sum(trial["pairs"] for trial in trials)
-    return ratio_figure([trial["ratio"] for trial in trials], pairs)
+    lost = [trial.get("lost") for trial in trials]
+    figure = ratio_figure([trial["ratio"] for trial in trials], pairs, lost)
+    unjudged = next((str(one["unjudged"]) for one in trials if one.get("unjudged")), "")
+    return replace(figure, unjudged=unjudged) if unjudged else figure
 
 
 def same_bytes() -> Figure:
@@ -106,7 +167,7 @@ def notes(measured: Measured, figures: Mapping[str, Figure]) -> tuple[str, ...]:
     ratio = figures.get(RATIO)
     if ratio and ratio.value is not None and ratio.interval:
         low, high = ratio.interval
-        between = f"{ratio.value:.2f} times its time, 95 % between {low:.2f} and {high:.2f}"
+        between = f"{ratio.value:.2f} times its time, 99 % between {low:.2f} and {high:.2f}"
         if low > 1:
             found.append(f"slower than its fp32 form on this device: {between}")
         elif high < 1:
@@ -115,7 +176,11 @@ def notes(measured: Measured, figures: Mapping[str, Figure]) -> tuple[str, ...]:
             found.append(
                 f"neither faster nor slower than its fp32 form, as far as shown: {between}"
             )
-    restless = [answer for answer in measured.answers if not answer["warm_up"]["stationary"]]
+    restless = [
+        answer
+        for answer in measured.answers
+        if not answer["warm_up"]["stationary"] and answer["warm_up"]["calls"] >= _TRIED
+    ]
     if restless:
         found.append(
             f"in {len(restless)} of {len(measured.answers)} processes the times did not settle "
@@ -134,6 +199,8 @@ def details(measured: Measured, trials: Sequence[Mapping[str, Any]]) -> dict[str
                 "import_ms": answer["import_ms"],
                 "cpu_ms_per_call": answer["cpu_ms_per_call"],
                 "interruptions": answer["interruptions"],
+                "memory": answer.get("memory"),
+                "noise": answer.get("noise"),
             }
             for answer in measured.answers
         ],

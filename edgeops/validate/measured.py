@@ -8,11 +8,13 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from edgeops.core import registry
+from edgeops.core import registry, sequential
+from edgeops.core.events import Silence
+from edgeops.errors import TransportError
 from edgeops.runtime.probe import FORMAT, read_outputs, write_samples
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Mapping, Sequence
 
     from edgeops.core.contracts import Device, Samples
     from edgeops.core.events import Events
@@ -20,18 +22,41 @@ if TYPE_CHECKING:
 # Fresh processes that share the time budget: each load lies differently in memory, so more of them
 # say more than a longer loop in one.
 PROCESSES = 3
-TRIALS = 9
 LEAST_CALLS = 10
 _FEW_SAMPLES = 64
 _FEW_BYTES = 32_000_000
+EMULATED = "the device is emulated, and its times say nothing of a real one"
 
 
 @dataclass(frozen=True)
 class Measured:
-    """What the probe answered in each fresh process, and the outputs of the whole data set."""
+    """What the probe answered in each fresh process, and the outputs of the whole data set.
+
+    ``unjudged`` says why times and memory of this device may not be judged, "" when they may.
+    """
 
     answers: tuple[dict[str, Any], ...]
     outputs: dict[str, Any]
+    unjudged: str = ""
+
+
+@dataclass(frozen=True)
+class Ask:
+    """How latency is measured: ``seconds`` in all processes together, and what else is asked for.
+
+    ``preset`` "mlperf" times 1,024 queries and 60 s at least, ``sustained_s`` goes on for so long;
+    both take one process. ``evaluate`` has the first process run the whole data set as well.
+    """
+
+    seconds: float
+    evaluate: bool = True
+    preset: str = ""
+    sustained_s: float = 0.0
+
+    @property
+    def processes(self) -> int:
+        """How many fresh processes measure."""
+        return 1 if self.preset or self.sustained_s else PROCESSES
 
 
 @contextmanager
@@ -47,17 +72,28 @@ def device(text: str) -> Iterator[Device]:
 
 
 @contextmanager
-def bench(reached: Device, samples: Samples, *, threads: int, timeout_s: float) -> Iterator[Bench]:
-    """Yield a bench: the samples are pushed to a reached device, scratch files are removed."""
+def bench(
+    reached: Device,
+    samples: Samples,
+    *,
+    threads: int,
+    timeout_s: float,
+    affinity: Sequence[int] = (),
+    evaluate: bool = True,
+) -> Iterator[Bench]:
+    """Yield a bench: the samples are pushed to a reached device, scratch files are removed.
+
+    ``affinity`` are the processors to run on, () leaves that to the device. Without ``evaluate``
+    only the first samples are pushed, which latency is measured on.
+    """
     with tempfile.TemporaryDirectory(prefix="edgeops-measure-") as scratch:
         folder = Path(scratch)
-        named = {
-            "few": write_samples(folder / "few.npz", few(samples)),
-            "data": write_samples(folder / "data.npz", samples),
-        }
+        named = {"few": write_samples(folder / "few.npz", few(samples))}
+        if evaluate:
+            named["data"] = write_samples(folder / "data.npz", samples)
         for about in named.values():
             reached.push(folder / about["file"], about["file"])
-        yield Bench(reached, folder, named, threads, timeout_s)
+        yield Bench(reached, folder, named, threads, timeout_s, tuple(affinity))
 
 
 class Bench:
@@ -70,49 +106,116 @@ class Bench:
         samples: dict[str, dict[str, Any]],
         threads: int,
         timeout_s: float,
+        affinity: tuple[int, ...] = (),
     ) -> None:
         self._device = reached
         self._scratch = scratch
         self._samples = samples
         self._threads = threads
         self._timeout_s = timeout_s
+        self._affinity = affinity
+        self._unjudged = EMULATED if getattr(reached, "emulated", False) else ""
         self._pushed: dict[Path, str] = {}
 
-    def measure(self, variant: Path, *, seconds: float, events: Events) -> Measured:
-        """Return what ``PROCESSES`` fresh processes measured of a variant; the first one evaluates.
+    def measure(
+        self, variant: Path, *, seconds: float, events: Events, ask: Ask | None = None
+    ) -> Measured:
+        """Return what fresh processes measured of a variant; the first one evaluates.
 
-        ``seconds`` is the latency budget of all of them together. Raises what the device reports.
+        ``seconds`` is the latency budget of all of them together; ``ask`` has it and more. Raises
+        what the device reports; of a TransportError, ``partial`` of the result has what was
+        measured until then: what the last process had, and ``figures`` of all processes.
         """
-        answers = []
+        asked = ask or Ask(seconds)
+        answers: list[dict[str, Any]] = []
         outputs: dict[str, Any] = {}
-        for turn in range(PROCESSES):
-            request = self._request(variant, seconds / PROCESSES)
-            request["least"] = LEAST_CALLS
-            if not turn:
-                request |= {"data": self._samples["data"], "out": "outputs.npz"}
-            answer = self._device.run(request, timeout_s=self._timeout_s)
-            if not turn:
+        for turn in range(asked.processes):
+            try:
+                answer = self._run(self._ask(variant, asked, first=not turn), events)
+            except TransportError as error:
+                error.result["partial"] = partial(answers, error.result.get("partial") or {})
+                raise
+            if not turn and asked.evaluate:
                 path = self._scratch / "outputs.npz"
                 self._device.pull("outputs.npz", path)
                 outputs = read_outputs(path, answer["outputs"])
             answers.append(answer)
             events.advance()
-        return Measured(tuple(answers), outputs)
+        return Measured(tuple(answers), outputs, self._unjudged)
 
-    def pair(self, variant: Path, against: Path, *, seconds: float) -> list[dict[str, Any]]:
-        """Return the trials of ``variant`` measured in interleaved pairs against another."""
-        request = self._request(variant, seconds)
-        request |= {"against": self._push(against), "trials": TRIALS}
-        answer = self._device.run(request, timeout_s=self._timeout_s)
+    def pair(
+        self,
+        variant: Path,
+        against: Path,
+        *,
+        seconds: float,
+        bounds: Sequence[float] = (),
+        events: Events | None = None,
+    ) -> list[dict[str, Any]]:
+        """Return the trials of ``variant`` measured in interleaved pairs against another.
+
+        At least nine, which the interval takes, unless they take four times ``seconds``. It goes
+        on until none of ``bounds`` on the ratio lies within the interval, or the time is over.
+        """
+        answer = self.compare(
+            variant,
+            against,
+            seconds=seconds,
+            least=sequential.FIRST,
+            bounds=bounds,
+            events=events or Silence(),
+        )
         return list(answer["trials"])
 
-    def _request(self, variant: Path, seconds: float) -> dict[str, Any]:
+    def compare(
+        self,
+        variant: Path,
+        against: Path,
+        *,
+        seconds: float,
+        margin: float = sequential.MARGIN,
+        least: int = 0,
+        bounds: Sequence[float] = (),
+        events: Events,
+    ) -> dict[str, Any]:
+        """Return the answer to a request ``pair``: trials, verdict, ratio, ``ratio_ci`` and so on.
+
+        See ``edgeops.runtime.pairs``; where times say nothing, ``unjudged`` of each trial says why.
+        """
+        request = self._request(variant, "pair")
+        request |= {"against": self._push(against), "seconds": seconds, "margin": margin}
+        request |= {"least": least, "bounds": list(bounds)}
+        answer = self._run(request, events)
+        if self._unjudged:
+            answer["trials"] = [{**one, "unjudged": self._unjudged} for one in answer["trials"]]
+        return answer
+
+    def _run(self, request: dict[str, Any], events: Events) -> dict[str, Any]:
+        def tell(said: Mapping[str, Any]) -> None:
+            # The parts of a step are processes or trials; of what happens within, waiting is told.
+            if said.get("say") == "trial":
+                events.advance()
+            elif said.get("say") == "step" and "waiting" in str(said.get("what")):
+                events.step(str(said["what"]))
+
+        return self._device.run(request, timeout_s=self._timeout_s, tell=tell)
+
+    def _ask(self, variant: Path, asked: Ask, *, first: bool) -> dict[str, Any]:
+        request = self._request(variant, "measure")
+        request |= {"seconds": asked.seconds / asked.processes, "least": LEAST_CALLS}
+        request |= {"preset": asked.preset, "sustained_s": asked.sustained_s}
+        if first and asked.evaluate:
+            request |= {"data": self._samples["data"], "out": "outputs.npz"}
+        return request
+
+    def _request(self, variant: Path, do: str) -> dict[str, Any]:
         return {
             "format": FORMAT,
+            "do": do,
             "variant": self._push(variant),
             "threads": self._threads,
+            "affinity": list(self._affinity),
             "few": self._samples["few"],
-            "seconds": seconds,
         }
 
     def _push(self, variant: Path) -> str:
@@ -121,6 +224,22 @@ class Bench:
             self._device.push(variant, name)
             self._pushed[variant] = name
         return self._pushed[variant]
+
+
+def partial(answers: Sequence[Mapping[str, Any]], last: Mapping[str, Any]) -> dict[str, Any]:
+    """Return what is left of a measurement whose last process failed, without the single times.
+
+    ``processes`` is how many had ended, ``figures`` what all of them measured of latency.
+    """
+    from edgeops.validate.latency import latency_figures
+
+    runs = [one.get("latency_ns") or [] for one in (*answers, last)]
+    figures = latency_figures(runs)
+    return {
+        **{name: value for name, value in last.items() if name != "latency_ns"},
+        "processes": len(answers),
+        "figures": {name: figure.to_json() for name, figure in figures.items()},
+    }
 
 
 def few(samples: Samples) -> Samples:
