@@ -251,20 +251,24 @@ class _Stream:
         with process.stdin, contextlib.suppress(EOFError, OSError):
             while True:
                 number, length = struct.unpack("<BI", self._take(5))
-                data = self._take(length)
                 if number == _CLOSE_STDIN:
                     return
-                while number == _STDIN and data:
-                    data = data[process.stdin.write(data) :]
+                # A packet may be large: what came of it goes on, as with a real adbd.
+                while length:
+                    data = self._take(1, length)
+                    length -= len(data)
+                    while number == _STDIN and data:
+                        data = data[process.stdin.write(data) :]
 
-    def _take(self, count):
+    def _take(self, count, most=None):
+        """Return ``count`` bytes, or what is there up to ``most``."""
         with self._change:
             while len(self._data) < count:
                 if self._ended:
                     raise EOFError
                 self._change.wait()
-            taken = bytes(self._data[:count])
-            del self._data[:count]
+            taken = bytes(self._data[: most or count])
+            del self._data[: len(taken)]
             return taken
 
     def _write(self, number, data):

@@ -6,10 +6,15 @@ import os
 import shutil
 import socket
 import subprocess
+import time
 
 import pytest
 
 from tests.device._adbd import Adbd
+from tests.device._sshd import sshd, way  # noqa: F401 - fixtures of the tests in this folder
+
+# What ends because its connection did may take a moment to.
+_MAY_LAST_S = 10
 
 
 @pytest.fixture(scope="session")
@@ -24,9 +29,9 @@ def adb_server(tmp_path_factory):
     settings = {"ANDROID_ADB_SERVER_PORT": str(port), "HOME": str(home), "ADB_MDNS": "0"}
     environment = {**os.environ, **settings}
     quiet = {"env": environment, "capture_output": True, "timeout": 60, "check": True}
-    subprocess.run([program, "start-server"], **quiet)
+    subprocess.run([program, "start-server"], **quiet)  # noqa: PLW1510 - it is in quiet
     yield program, settings
-    subprocess.run([program, "kill-server"], **quiet)
+    subprocess.run([program, "kill-server"], **quiet)  # noqa: PLW1510 - it is in quiet
 
 
 class Adb:
@@ -52,6 +57,11 @@ class Adb:
         self("connect", device.serial)
         return device
 
+    def reconnect(self, device):
+        """Connect a device again whose connection was lost."""
+        self("disconnect", device.serial)
+        self("connect", device.serial)
+
 
 @pytest.fixture
 def adb(adb_server, tmp_path, monkeypatch):
@@ -64,6 +74,9 @@ def adb(adb_server, tmp_path, monkeypatch):
     client = Adb(program, tmp_path)
     client("disconnect")
     yield client
+    until = time.monotonic() + _MAY_LAST_S
+    while any(device.running() for device in client.devices) and time.monotonic() < until:
+        time.sleep(0.05)
     left = {device.serial: device.running() for device in client.devices}
     client("disconnect")
     for device in client.devices:

@@ -54,6 +54,7 @@ class Phone:
 
     def __init__(self, device: RemoteDevice, binary: Path | None, scratch: Path) -> None:
         self.name = device.name
+        self.shell = device.shell
         self._device = device
         self._binary = binary
         self._scratch = scratch
@@ -64,20 +65,15 @@ class Phone:
         """Refuse: this one is reached already."""
         return self._device.reach(address)
 
-    @property
-    def where(self) -> str:
-        """How messages name the device."""
-        return self._device.shell.where
-
     def probe(self) -> dict[str, Any]:
         """Return what the device is, as far as its shell tells."""
         if not self._facts:
             script = phone_facts.SCRIPT.replace("HOME", shlex.quote(self._device.home))
-            done = self._device.shell.run(script, timeout_s=_FACTS_S)
+            done = self.shell.run(script, timeout_s=_FACTS_S)
             if done.code:
-                raise failed(self.where, self._device.home, done)
+                raise failed(self.shell.where, self._device.home, done)
             self._facts = phone_facts.about(done.out.decode(errors="replace"))
-        return {**self._facts, "name": self.name, "where": self.where}
+        return {**self._facts, "name": self.name, "where": self.shell.where}
 
     def _fresh(self) -> dict[str, Any]:
         """Return what the device is now: how hot, how fast."""
@@ -120,7 +116,7 @@ class Phone:
             raise RefusedError(
                 "binary-pairs",
                 "a benchmark tool cannot compare two variants in interleaved pairs",
-                where=self.where,
+                where=self.shell.where,
                 why="it times one model, in a process of its own",
                 fix="gate on latency_p50_ms or latency_mean_ms, or install Python on the device",
             )
@@ -139,8 +135,8 @@ class Phone:
         if self._binary is None:
             raise MissingError(
                 "device-no-tool",
-                f"{self.where} has no Python, and no benchmark tool is named",
-                where=self.where,
+                f"{self.shell.where} has no Python, and no benchmark tool is named",
+                where=self.shell.where,
                 why="there is no python3 in its shell",
                 fix="name the engine's tool: `binary: path/to/benchmark_model` under the target",
             )
@@ -162,7 +158,7 @@ class Phone:
             **_length(request),
         )
         place = Place(
-            self._device.shell,
+            self.shell,
             self._device.files,
             f"{self._device.home}/lock",
             tuple(request.get("affinity") or ()),
@@ -208,7 +204,7 @@ class Phone:
             raise MissingError(
                 "binary-unread",
                 f"what {job.tool.name} printed cannot be read",
-                where=self.where,
+                where=self.shell.where,
                 why=f"{error}; its last words: {' | '.join(lines[-3:])[:500]}",
                 fix="take a version of the tool that edgeops knows (docs/devices.md), or mend the "
                 "model that it does not run",
@@ -232,7 +228,7 @@ class Phone:
                 raise RefusedError(
                     "binary-no-outputs",
                     f"{job.tool.name} cannot replay samples",
-                    where=self.where,
+                    where=self.shell.where,
                     why=job.tool.no_outputs,
                     fix="name a tool that gives outputs, or replay on a device with Python",
                 )
@@ -254,10 +250,10 @@ class Phone:
                 go_on=go_on,
             )
             path = self._scratch / _ANSWERS
-            self._device.shell.get(f"{self._device.files}/{_ANSWERS}", path)
+            self.shell.get(f"{self._device.files}/{_ANSWERS}", path)
             return ran.rows, path.read_bytes()
 
-        found = evaluate(job.tool, job.plan.variant, samples, ask, self.where)
+        found = evaluate(job.tool, job.plan.variant, samples, ask, self.shell.where)
         path = self._scratch / f"outputs{len(self._here)}.npz"
         about = write_outputs(path, found.outputs)
         self._here[str(request["out"])] = path
@@ -281,9 +277,9 @@ class Phone:
         self._device.push(folder, _TOOLS)
         self._here[_TOOLS] = folder
         there = f"{self._device.files}/{_TOOLS}/{binary.name}"
-        done = self._device.shell.run(f"chmod 500 {shlex.quote(there)}", timeout_s=_FACTS_S)
+        done = self.shell.run(f"chmod 500 {shlex.quote(there)}", timeout_s=_FACTS_S)
         if done.code:
-            raise failed(self.where, there, done)
+            raise failed(self.shell.where, there, done)
 
     def _send(self, data: bytes, name: str) -> None:
         path = self._scratch / name
