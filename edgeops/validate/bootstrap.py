@@ -11,18 +11,19 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping, Sequence
+    from collections.abc import Callable, Iterator, Mapping, Sequence
 
     from edgeops.core.contracts import Metric
 
     Arrays = Mapping[str, Any]
-    Weigh = Callable[[Arrays, Any], Any]
 
 ROUNDS = 1000
 # A metric without terms is computed anew for every resample, which costs milliseconds each.
 SLOW_ROUNDS = 200
 LEVEL = 0.95
 _FEW_COLUMNS = 8
+# A multinomial draw over cells takes so many times as long for each as drawing samples does.
+_FEW_CELLS = 8
 # Cells of the matrix of draws held at once (8 bytes each).
 _MOST_CELLS = 4_000_000
 
@@ -44,6 +45,9 @@ class HasWeights(Protocol):
 
     def essence(self, outputs: Arrays, labels: Any) -> Arrays:
         """Return the arrays that the metric follows from, whatever the weights."""
+
+    def select(self, essence: Arrays, rows: Any) -> Arrays:
+        """Return the essence of the samples where ``rows`` (``[samples]``) is True."""
 
     def weigh(self, essence: Arrays, weights: Any) -> Any:
         """Return the metric of each row of ``weights``, ``[rounds, samples] -> [rounds]``.
@@ -102,43 +106,39 @@ class Terms:
 
 @dataclass(frozen=True)
 class Weights:
-    """The essence of each side, and the function that weighs it."""
+    """The essence of each side, and the metric that weighs it."""
 
     sides: tuple[Arrays, ...]
-    weigh: Weigh
+    metric: HasWeights
     samples: int
 
     def side(self, index: int) -> Weights:
         """Return the form of one side alone."""
-        return Weights((self.sides[index],), self.weigh, self.samples)
+        return Weights((self.sides[index],), self.metric, self.samples)
 
     def values(self, rows: Any = None) -> list[float]:
         """Return the metric of each side over the chosen samples."""
         import numpy as np
 
-        once = np.ones((1, self.samples), np.int64)
-        if rows is not None:
-            once[0, ~rows] = 0
-        return [float(self.weigh(side, once)[0]) for side in self.sides]
+        sides, count = self._selected(rows)
+        once = np.ones((1, count), np.int32)
+        return [float(self.metric.weigh(side, once)[0]) for side in sides]
 
     def resampled(self, rows: Any, rounds: int, generator: Any) -> list[Any]:
         """Return the metric of each side; both are weighed with the same draws."""
         import numpy as np
 
-        chosen = np.arange(self.samples) if rows is None else np.flatnonzero(rows)
-        rounds = min(rounds, SLOW_ROUNDS)
-        step = max(1, _MOST_CELLS // self.samples)
-        found: list[list[Any]] = [[] for _ in self.sides]
-        for start in range(0, rounds, step):
-            size = min(step, rounds - start)
-            draws = generator.multinomial(
-                len(chosen), np.full(len(chosen), 1 / len(chosen)), size=size
-            )
-            weights = np.zeros((size, self.samples), np.int64)
-            weights[:, chosen] = draws
-            for parts, side in zip(found, self.sides, strict=True):
-                parts.append(self.weigh(side, weights))
+        sides, count = self._selected(rows)
+        found: list[list[Any]] = [[] for _ in sides]
+        for draws in _draws(count, min(rounds, SLOW_ROUNDS), generator):
+            for parts, side in zip(found, sides, strict=True):
+                parts.append(self.metric.weigh(side, draws))
         return [np.concatenate(parts) for parts in found]
+
+    def _selected(self, rows: Any) -> tuple[list[Arrays], int]:
+        if rows is None:
+            return list(self.sides), self.samples
+        return [self.metric.select(side, rows) for side in self.sides], int(rows.sum())
 
 
 @dataclass(frozen=True)
@@ -202,7 +202,7 @@ def prepare(metric: Metric, sides: Sequence[Arrays], labels: Any) -> Form:
             return Terms(terms, metric.combine)
     if isinstance(metric, HasWeights):
         essences = tuple(metric.essence(side, labels) for side in sides)
-        return Weights(essences, metric.weigh, len(labels))
+        return Weights(essences, metric, len(labels))
     return Scores(tuple(sides), labels, metric)
 
 
@@ -240,13 +240,36 @@ def _drawn_means(terms: Any, rounds: int, generator: Any) -> Any:
     import numpy as np
 
     count = len(terms)
-    weights: Any = np.ones(count)
-    if terms.shape[1] <= _FEW_COLUMNS or ((terms == 0) | (terms == 1)).all():
-        terms, weights = np.unique(terms, axis=0, return_counts=True)
-    step = max(1, _MOST_CELLS // len(terms))
-    parts = []
+    cells, weights = _cells(terms)
+    if len(cells) * _FEW_CELLS < count:
+        return generator.multinomial(count, weights / count, size=rounds) @ cells / count
+    return np.concatenate([draws @ terms / count for draws in _draws(count, rounds, generator)])
+
+
+def _draws(count: int, rounds: int, generator: Any) -> Iterator[Any]:
+    """Yield how often each of ``count`` samples is drawn, ``[some rounds, count]``, in pieces."""
+    import numpy as np
+
+    step = max(1, _MOST_CELLS // count)
     for start in range(0, rounds, step):
         size = min(step, rounds - start)
-        draws = generator.multinomial(count, weights / count, size=size)
-        parts.append(draws @ terms / count)
-    return np.concatenate(parts)
+        drawn = generator.integers(0, count, (size, count))
+        drawn += np.arange(size)[:, None] * count
+        often = np.bincount(drawn.ravel(), minlength=size * count)
+        yield often.reshape(size, count).astype(np.int32)
+
+
+def _cells(terms: Any) -> tuple[Any, Any]:
+    """Return the different rows and how often each is there; many columns are left as they are."""
+    import numpy as np
+
+    if ((terms == 0) | (terms == 1)).all():
+        packed = np.packbits(terms.astype(bool), axis=1)
+        _, first, often = np.unique(
+            packed.view(f"V{packed.shape[1]}").ravel(), return_index=True, return_counts=True
+        )
+        return terms[first], often
+    if terms.shape[1] <= _FEW_COLUMNS:
+        cells, often = np.unique(terms, axis=0, return_counts=True)
+        return cells, often
+    return terms, np.ones(len(terms))

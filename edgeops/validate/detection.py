@@ -83,6 +83,16 @@ class Map:
             "finite": np.array([found.finite]),
         }
 
+    def select(self, essence: Mapping[str, Any], rows: Any) -> dict[str, Any]:
+        """Return the essence of some samples; the classes stay those of all."""
+        import numpy as np
+
+        kept = rows[essence["sample"]]
+        place = np.cumsum(rows) - 1
+        each = {name: essence[name][kept] for name in ("class_", "tie", "hits")}
+        sample = place[essence["sample"][kept]]
+        return {**essence, **each, "objects": essence["objects"][rows], "sample": sample}
+
     def weigh(self, essence: Mapping[str, Any], weights: Any) -> Any:
         """Return the figure of each row of ``weights``, ``[rounds, samples] -> [rounds]``."""
         import numpy as np

@@ -24,8 +24,8 @@ if TYPE_CHECKING:
     from edgeops.validate.bootstrap import Form
 
 FORMAT = "edgeops.kept/1"
-# Of text in evidence.json: right or wrong of a million samples, or the errors of 24,000.
-MOST_CHARACTERS = 512 * 1024
+# Of text in evidence.json: right or wrong of 700,000 samples, or the errors of 12,000.
+MOST_CHARACTERS = 256 * 1024
 _MOST_ROUNDS = 10_000
 _TERMS = "terms"
 
@@ -110,7 +110,7 @@ def _paired(before: Case, after: Case) -> Form:
     if isinstance(one, Terms) and isinstance(other, Terms):
         return Terms((*one.sides, *other.sides), other.combine)
     if isinstance(one, Weights) and isinstance(other, Weights):
-        return Weights((*one.sides, *other.sides), other.weigh, other.samples)
+        return Weights((*one.sides, *other.sides), other.metric, other.samples)
     message = "one keeps terms and the other does not"
     raise ValueError(message)
 
@@ -155,7 +155,7 @@ def _form(metric: Metric, sides: list[dict[str, Any]], samples: int) -> Form:
         return Terms(tuple(side[_TERMS] for side in sides), metric.combine)
     # Weights are made for so many samples: never for more than some array has.
     if isinstance(metric, HasWeights) and samples in {len(array) for array in arrays if array.ndim}:
-        return Weights(tuple(sides), metric.weigh, samples)
+        return Weights(tuple(sides), metric, samples)
     message = f"{metric.name} does not follow from {', '.join(sides[0])}"
     raise ValueError(message)
 

@@ -187,12 +187,15 @@ class Auc:
             "finite": np.array([np.isfinite(score).all() for score, _ in pairs]),
         }
 
+    def select(self, essence: Mapping[str, Any], rows: Any) -> dict[str, Any]:
+        """Return the essence of some samples; the classes stay those of all."""
+        ranks, right = essence["ranks"][rows], essence["right"][rows]
+        return {"ranks": ranks, "right": right, "finite": essence["finite"]}
+
     def weigh(self, essence: Mapping[str, Any], weights: Any) -> Any:
         """Return the area under each row of ``weights``, ``[rounds, samples] -> [rounds]``.
 
-        The area is the chance that a sample of the class scores above one of the rest, ties half
-        (Mann and Whitney), from running sums in the order of the scores. A class that a row gives
-        no weight is left out of its mean.
+        A class that a row gives no weight is left out of its mean; nan without any.
         """
         import numpy as np
 
@@ -256,18 +259,25 @@ class OwnMetric:
             ) from error
 
 
-def _area(score: Any, right: Any, weights: Any) -> Any:
-    """Return the weighted area under the ROC curve, nan where a side has no weight."""
+def _area(ranks: Any, right: Any, weights: Any) -> Any:
+    """Return the weighted area under the ROC curve, nan where a side has no weight.
+
+    It is the chance that a sample of the class ranks above one of the rest, ties half (Mann and
+    Whitney): what lies below each of the class, less what of that is of the class itself.
+    """
     import numpy as np
 
-    order = np.argsort(score, kind="stable")
-    ordered = score[order]
-    first = np.flatnonzero(np.r_[True, ordered[1:] != ordered[:-1]])
-    good = np.add.reduceat(np.where(right, weights, 0)[:, order], first, axis=1).astype(float)
-    rest = np.add.reduceat(np.where(right, 0, weights)[:, order], first, axis=1).astype(float)
-    below = np.cumsum(rest, axis=1) - rest / 2
-    total = good.sum(axis=1) * rest.sum(axis=1)
-    won = (good * below).sum(axis=1)
+    order = np.argsort(ranks, kind="stable")
+    ordered = ranks[order]
+    start = np.searchsorted(ordered, ranks[right], side="left")
+    end = np.searchsorted(ordered, ranks[right], side="right")
+    below = np.zeros((len(weights), len(order) + 1), np.int64)
+    np.cumsum(weights[:, order], axis=1, out=below[:, 1:])
+    good = weights[:, right].astype(float)
+    class_ = good.sum(axis=1)
+    rest = below[:, -1] - class_
+    won = (good * (below[:, start] + below[:, end])).sum(axis=1) / 2 - class_**2 / 2
+    total = class_ * rest
     return np.divide(won, total, out=np.full(len(won), np.nan), where=total > 0)
 
 
