@@ -15,6 +15,7 @@ from edgeops.errors import (
     InputError,
     MissingError,
     RefusedError,
+    TransportError,
     from_findings,
 )
 from edgeops.pipeline.plan import overlap
@@ -28,7 +29,7 @@ if TYPE_CHECKING:
     from edgeops.project.load import Loaded
 
 _CLASSES: dict[int, type[EdgeopsError]] = {
-    kind.exit_code: kind for kind in (InputError, MissingError, RefusedError)
+    kind.exit_code: kind for kind in (InputError, MissingError, RefusedError, TransportError)
 }
 
 

@@ -9,6 +9,7 @@ import socket
 import subprocess
 import sys
 import time
+import venv
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from getpass import getuser
@@ -47,6 +48,7 @@ class Sshd:
     settings: dict[str, str] = field(default_factory=dict)
     environment: dict[str, str] = field(default_factory=dict)
     process: subprocess.Popen | None = None
+    greeting: str = ""
 
     @property
     def home(self):
@@ -90,7 +92,7 @@ class Sshd:
             "MaxStartups": "100",
             "MaxSessions": "50",
             # After the account's own start files, which may put other folders on the PATH.
-            "ForceCommand": f'exec env {given} /bin/sh -c "$SSH_ORIGINAL_COMMAND"',
+            "ForceCommand": f'{self.greeting}exec env {given} /bin/sh -c "$SSH_ORIGINAL_COMMAND"',
             **self.settings,
         }
         config = self.folder / "sshd_config"
@@ -141,6 +143,13 @@ class Sshd:
         path = self.bin / "python3"
         path.write_text(f"#!/bin/sh\n{text}\n")
         path.chmod(0o755)
+
+    def bare_python(self):
+        """Have ``python3`` on the device be one without numpy and engines; return its folder."""
+        folder = self.folder / "venv"
+        venv.create(folder, symlinks=True)
+        self.python(f'exec {shlex.quote(str(folder / "bin" / "python3"))} "$@"')
+        return next(folder.glob("lib/python*/site-packages"))
 
     def running(self):
         """Return what runs on the device below its folder, by /proc."""
@@ -204,3 +213,27 @@ def running_sshd(folder, **more):
         yield sshd.start()
     finally:
         sshd.stop()
+
+
+@pytest.fixture(params=["asyncssh", "program"])
+def way(request, monkeypatch):
+    """Have devices over ssh be reached by asyncssh, then by the ssh program."""
+    if request.param == "asyncssh":
+        pytest.importorskip("asyncssh", reason="asyncssh is not installed: pip install asyncssh")
+    elif shutil.which("ssh") is None:
+        pytest.skip("no ssh here: install openssh-client")
+    monkeypatch.setenv("EDGEOPS_SSH", request.param)
+    monkeypatch.delenv("SSH_AUTH_SOCK", raising=False)
+    return request.param
+
+
+@pytest.fixture
+def sshd(tmp_path):
+    """Start a device that lets the test's user in; nothing may be left on it afterwards."""
+    if SSHD is None:
+        pytest.skip("no sshd here: install openssh-server")
+    with running_sshd(tmp_path / "device") as made:
+        let_in(made, Path.home())
+        yield made
+        assert made.running() == []
+        assert made.left() == []

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import shlex
 from typing import TYPE_CHECKING, Any
 
@@ -177,6 +178,6 @@ def _version(shell: Shell, python: str) -> tuple[int, ...]:
     except EdgeopsError:
         return ()
     for line in done.out.decode(errors="replace").splitlines():
-        if line.startswith("="):
+        if re.fullmatch(r"=\d+\.\d+\.\d+", line):
             return tuple(int(part) for part in line[1:].split("."))
     return ()

@@ -32,7 +32,7 @@ def run_process(
     leash: bool = False,
     source: IO[bytes] | None = None,
     sink: IO[bytes] | None = None,
-    take: Callable[[bytes], None] | None = None,
+    take: Callable[[bytes], object] | None = None,
     env: Mapping[str, str] | None = None,
     cwd: Path | None = None,
 ) -> Done:
@@ -95,7 +95,7 @@ class _Talk:
         self,
         process: subprocess.Popen[bytes],
         stdin: bytes,
-        take: Callable[[bytes], None] | None,
+        take: Callable[[bytes], object] | None,
         *,
         leash: bool,
     ) -> None:

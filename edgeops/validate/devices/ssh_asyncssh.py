@@ -89,7 +89,7 @@ class AsyncsshShell:
         with disk_errors(destination):
             try:
                 with destination.open("wb") as file:
-                    talk = _Talk(self._connection, get_command(path), take=After(file.write))
+                    talk = _Talk(self._connection, get_command(path), take=file.write)
                     # No limit of its own: while bytes come the device is there, and when none
                     # come the connection counts as lost.
                     done = self._wait(talk, float("inf"))
@@ -168,7 +168,7 @@ class _Talk:
             self._command, encoding=None, request_pty=False
         )
         out, err = bytearray(), bytearray()
-        take = self.take or out.extend
+        take = After(self.take or out.extend)
         feeding = asyncio.create_task(self._feed(process.stdin))
         stopping = asyncio.create_task(self._stopped.wait())
         whole = asyncio.create_task(_whole(process, take, err.extend))

@@ -43,6 +43,8 @@ class Loop:
         self._thread.join(_END_S)
         if not self._thread.is_alive():
             self._loop.run_until_complete(self._loop.shutdown_asyncgens())
+            # It looked names up in threads of its own.
+            self._loop.run_until_complete(self._loop.shutdown_default_executor())
             self._loop.close()
 
     def start(self, work: Coroutine[Any, Any, _T]) -> Future[_T]:

@@ -15,7 +15,8 @@ from typing import IO, TYPE_CHECKING, Any
 from edgeops.core.files import disk_errors
 from edgeops.validate.devices import ssh_config
 from edgeops.validate.devices import ssh_trouble as trouble
-from edgeops.validate.devices.process import end, run_process
+from edgeops.validate.devices.process import Lines, end, run_process
+from edgeops.validate.devices.shell import Done
 from edgeops.validate.devices.ssh_words import (
     After,
     commanded,
@@ -29,12 +30,13 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
 
     from edgeops.errors import EdgeopsError
-    from edgeops.validate.devices.shell import Deadline, Done
+    from edgeops.validate.devices.shell import Deadline
     from edgeops.validate.devices.ssh_address import Address
 
 _READY = b"=ready"
 # The code that ssh itself ends with when it fails; a command may end with it too.
 _SSH_FAILED = 255
+_OTHER_KEY = ("IDENTIFICATION HAS CHANGED", "REVOKED HOST KEY")
 _OPEN_S = trouble.CONNECT_S + trouble.LOGIN_S
 _SCAN_S = 5
 
@@ -90,7 +92,12 @@ class ProgramShell:
         leash: bool = False,
     ) -> Done:
         """Run a command line of ``sh`` there; as ``Shell.run``."""
-        return self._run(command, timeout_s, stdin=stdin, on_line=on_line, leash=leash)
+        lines = Lines(on_line) if on_line else None
+        take = lines.feed if lines else None
+        done = self._run(command, timeout_s, take, stdin=stdin, leash=leash)
+        if lines:
+            lines.end()
+        return done
 
     def put(self, source: Path, path: str, *, offset: int = 0) -> None:
         """Write a file, or what of it follows ``offset``, to the end of one there.
@@ -116,7 +123,7 @@ class ProgramShell:
                 with destination.open("wb") as file:
                     # No limit of its own: while bytes come the device is there, and when none
                     # come the connection counts as lost.
-                    done = self._run(get_command(path), float("inf"), take=After(file.write))
+                    done = self._run(get_command(path), float("inf"), take=file.write)
                 if done.code:
                     raise failed(self.where, path, done)
             except BaseException:
@@ -127,17 +134,18 @@ class ProgramShell:
         self,
         command: str,
         timeout_s: float | Deadline,
-        *,
-        source: IO[bytes] | None = None,
+        take: Callable[[bytes], object] | None = None,
         **more: Any,
     ) -> Done:
         if self._master.poll() is not None:
             raise lost(self.where, "the connection was closed")
         argv = [*self._common, "--", self._host, commanded(command)]
-        done = run_process(argv, where=self.where, timeout_s=timeout_s, source=source, **more)
+        out = bytearray()
+        after = After(take or out.extend)
+        done = run_process(argv, where=self.where, timeout_s=timeout_s, take=after, **more)
         if done.code == _SSH_FAILED and self._gone():
             raise lost(self.where, last_words(done.err) or "the connection was closed")
-        return done
+        return Done(done.code, bytes(out), done.err)
 
     def _gone(self) -> bool:
         """Return whether the connection is over; the master may need a moment to notice."""
@@ -201,7 +209,7 @@ def _opened(address: Address, master: subprocess.Popen[bytes], words: IO[bytes])
 def _why(address: Address, words: str) -> EdgeopsError:
     """Return the error that ssh's words stand for."""
     last = last_words(words.encode())
-    if "IDENTIFICATION HAS CHANGED" in words or "Host key verification failed" in words:
+    if any(text in words for text in (*_OTHER_KEY, "Host key verification failed")):
         return _distrusted(address, words)
     if "configuration option" in words or ("keyword" in words and "line" in words):
         return trouble.bad_config(last)
@@ -214,7 +222,7 @@ def _distrusted(address: Address, words: str) -> EdgeopsError:
     host, port = _resolved(address)
     place = trouble.place(host, port)
     key, known = _scanned(host, port), "~/.ssh/known_hosts"
-    if "IDENTIFICATION HAS CHANGED" in words:
+    if any(text in words for text in _OTHER_KEY):
         return trouble.changed_key(address, place, key[0], known)
     return trouble.unknown_key(address, place, key, known)
 

@@ -8,15 +8,18 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-_BEGIN = "=begin"
+_BEGIN = "=edgeops"
 # A file may take a minute, and as much longer as a slow link needs.
 _LEAST_S = 60.0
 _SLOWEST = 20_000  # bytes a second
 
 
 def commanded(command: str) -> str:
-    """Return a command line of ``sh`` as one that any login shell hands to ``sh``."""
-    return f"exec sh -c {shlex.quote(command)}"
+    """Return a command line of ``sh`` as one that any login shell hands to ``sh``.
+
+    What it writes follows a line that ``After`` looks for.
+    """
+    return f"exec sh -c {shlex.quote(f'echo {_BEGIN}; {command}')}"
 
 
 def put_command(path: str, offset: int) -> str:
@@ -25,8 +28,8 @@ def put_command(path: str, offset: int) -> str:
 
 
 def get_command(path: str) -> str:
-    """Return the command that writes a file to standard output, where ``After`` finds it."""
-    return f"echo {_BEGIN}; exec cat {shlex.quote(path)}"
+    """Return the command that writes a file to standard output."""
+    return f"exec cat {shlex.quote(path)}"
 
 
 def patience(size: int) -> float:
@@ -35,9 +38,9 @@ def patience(size: int) -> float:
 
 
 class After:
-    """Hands on what follows the line that ``get_command`` begins with.
+    """Hands on what a command writes, without what the login shell said before.
 
-    Start files of login shells greet some people whoever asks, and that is none of the file.
+    Start files greet some people whoever asks, and that is no part of a file or an answer.
     """
 
     def __init__(self, write: Callable[[bytes], object]) -> None:
