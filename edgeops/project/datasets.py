@@ -2,12 +2,14 @@
 
 ``.npz``  one array per model input, first axis = samples, plus ``labels``; an array of rank 0
           stands for all samples. Other arrays of the same length (names, say) are left aside.
+          ``labels:rows`` and ``slice:<key>`` say more of the samples (see ``annotations``).
           Pickled objects are never read.
 ``.csv``  numbers, one sample a row. With a header the column ``labels`` holds the labels, without
-          one the first column does. All other columns together, in order, are the one input of
-          a model; where a model has several inputs each column feeds the input of its name.
+          one the first column does, and ``slice:<key>`` slices. All other columns together, in
+          order, are the one input of a model; where a model has several inputs each column feeds the input of its name.
 ``module:function``  called without arguments, yields batches ``{input name: array}`` with
-          ``labels`` among them; the module is looked for in the project's folder first.
+          ``labels`` among them (or a list of one array a sample, where they have different
+          numbers of rows); the module is looked for in the project's folder first.
 
 A data set is fed as it is: dtypes must be those of the model, nothing is cast in silence, since
 what is measured has to be what runs on the device. Text alone has no dtype: CSV columns are read
@@ -27,7 +29,17 @@ from typing import TYPE_CHECKING, Any
 from edgeops.core import registry
 from edgeops.core.contracts import Samples
 from edgeops.core.digest import digest, sha256_bytes, sha256_file
-from edgeops.errors import Finding, InputError, from_findings
+from edgeops.errors import InputError, from_findings
+from edgeops.project.annotations import (
+    LABELS,
+    ROWS,
+    SLICE,
+    flattened,
+    is_text,
+    labels_of,
+    slices_of,
+)
+from edgeops.project.fit import check_fit, described
 from edgeops.runtime.batch import bind
 
 if TYPE_CHECKING:
@@ -35,7 +47,8 @@ if TYPE_CHECKING:
 
     from edgeops.core.variant import TensorInfo
 
-LABELS = "labels"
+__all__ = ["Csv", "Npz", "check_fit", "load_samples", "samples_for"]
+
 _FUNCTION = re.compile(r"[A-Za-z_]\w*(\.[A-Za-z_]\w*)*:[A-Za-z_]\w*")
 _ZIP = b"PK"
 _LFS = b"version https://git-lfs.github.com/spec/"
@@ -78,33 +91,6 @@ def samples_for(
     if findings:
         raise from_findings(findings)
     return bind(samples, inputs)
-
-
-def check_fit(samples: Samples, inputs: Sequence[TensorInfo], *, labels: bool) -> list[Finding]:
-    """Return everything about ``samples`` that does not fit a model's inputs.
-
-    ``labels`` says whether they are needed. Codes: ``data-input-missing``, ``data-shape``,
-    ``data-dtype``, ``labels-missing``.
-    """
-    bound = bind(samples, inputs).arrays
-    unused = [name for name in samples.arrays if name not in {t.name for t in inputs}]
-    findings = []
-    for tensor in inputs:
-        if tensor.name not in bound:
-            findings.append(_missing(samples, tensor, unused))
-        else:
-            findings += _misfits(samples, tensor, bound[tensor.name])
-    if labels and samples.labels is None:
-        findings.append(
-            Finding(
-                "labels-missing",
-                f"{samples.source} has no labels",
-                where=samples.source,
-                why=f"it holds {_names(samples.arrays)}; a metric compares outputs with labels",
-                fix="add an array (or column) called labels with one entry per sample",
-            )
-        )
-    return findings
 
 
 class Npz:
@@ -172,6 +158,8 @@ class Csv:
             cells = [row[index].strip() for row in body]
             if name == LABELS:
                 columns[name] = _labels(cells)
+            elif name.startswith(SLICE):
+                columns[name] = np.array(cells)
             else:
                 columns[name] = np.array([float(cell) for cell in cells])
         return _samples(columns, path, digest(sha256_file(path)))
@@ -186,7 +174,7 @@ def _check_rows(path: Path, body: list[list[str]], names: list[str], first: int)
             why = f"line {line} has {len(row)} cells, the first line {len(names)}"
             raise _malformed(path, why, "give every row the same number of cells", line)
         for name, cell in zip(names, row, strict=True):
-            if name != LABELS and not _is_number(cell):
+            if not is_text(name) and not _is_number(cell):
                 why = f"line {line}, column {name!r}: {cell!r} is not a number"
                 raise _malformed(path, why, "keep numbers only, and a column called labels", line)
 
@@ -221,13 +209,15 @@ def _from_function(spec: str, root: Path) -> Samples:
     try:
         with _importing_from(root):
             batches = list(getattr(importlib.import_module(module), function)())
-        names = list(batches[0]) if batches else []
+        names = [name for name in batches[0] if name != LABELS] if batches else []
         arrays = {
             name: np.asarray(batches[0][name])
             if np.ndim(batches[0][name]) == 0
             else np.concatenate([np.asarray(batch[name]) for batch in batches])
             for name in names
         }
+        if batches and LABELS in batches[0]:
+            arrays |= flattened([batch[LABELS] for batch in batches])
     except Exception as error:  # a user's function may fail in any way
         raise InputError(
             "data-function-failed",
@@ -265,13 +255,21 @@ def _samples(arrays: Mapping[str, Any], source: Path | str, named: str) -> Sampl
             why="rows of different lengths, or values that are no numbers",
             fix="give the array a numeric dtype, all rows of one length",
         )
-    lengths = {key: len(array) for key, array in arrays.items() if array.ndim}
+    labels, slices = labels_of(arrays, where), slices_of(arrays, where)
+    inputs = {
+        key: array
+        for key, array in arrays.items()
+        if key not in {LABELS, ROWS} and not key.startswith(SLICE)
+    }
+    told = {LABELS: labels} if labels is not None else {}
+    told |= {SLICE + key: array for key, array in slices.items()}
+    lengths = {key: len(array) for key, array in {**inputs, **told}.items() if array.ndim}
     if not lengths or not max(lengths.values()):
         raise InputError(
             "data-empty",
             f"{name} holds no samples",
             where=where,
-            why=f"it holds {_names(arrays)}",
+            why=f"it holds {described(arrays)}",
             fix="save at least one sample: one array per model input, first axis = samples",
         )
     if len(set(lengths.values())) > 1:
@@ -282,9 +280,7 @@ def _samples(arrays: Mapping[str, Any], source: Path | str, named: str) -> Sampl
             why=", ".join(f"{key}: {length}" for key, length in lengths.items()),
             fix="give all arrays the same first axis; one value for all samples has rank 0",
         )
-    labels = arrays.get(LABELS)
-    inputs = {key: array for key, array in arrays.items() if key != LABELS}
-    return Samples(inputs, labels, max(lengths.values()), where, named)
+    return Samples(inputs, labels, max(lengths.values()), where, named, slices)
 
 
 def _readable(path: Path) -> None:
@@ -314,67 +310,6 @@ def _readable(path: Path) -> None:
             why="the repository was cloned without its large files",
             fix="git lfs pull",
         )
-
-
-def _missing(samples: Samples, tensor: TensorInfo, unused: list[str]) -> Finding:
-    rename = f"; rename {unused[0]!r} if that is it" if len(unused) == 1 else ""
-    return Finding(
-        "data-input-missing",
-        f"{samples.source} has nothing for the input {tensor.name!r}",
-        where=samples.source,
-        why=f"it holds {_names(samples.arrays)}",
-        fix=f"save an array called {tensor.name!r}, {_wanted(tensor)}{rename}",
-    )
-
-
-def _misfits(samples: Samples, tensor: TensorInfo, array: Any) -> list[Finding]:
-    findings = []
-    what = f"the array {tensor.name!r} of {samples.source} does not fit the model"
-    if not _shape_fits(tensor, array):
-        why = f"expected {_wanted(tensor)}; found shape {list(array.shape)}"
-        fix = "reshape it to what the model takes; the first axis counts the samples"
-        findings.append(Finding("data-shape", what, samples.source, why, fix))
-    if not _dtype_fits(tensor, array):
-        why = f"expected {tensor.dtype}; found {array.dtype}"
-        lossy = not _keeps_values(array, tensor.dtype)
-        hint = " (some values change by that: look at them first)" if lossy else ""
-        fix = f"save it as {tensor.name}.astype({tensor.dtype!r}){hint}"
-        findings.append(Finding("data-dtype", what, samples.source, why, fix))
-    return findings
-
-
-def _shape_fits(tensor: TensorInfo, array: Any) -> bool:
-    if array.ndim == 0:
-        return all(isinstance(size, int) for size in tensor.shape[1:])
-    if not tensor.shape or "..." in tensor.shape:
-        return bool(tensor.shape)
-    return len(tensor.shape) == array.ndim and all(
-        isinstance(wanted, str) or wanted == found
-        for wanted, found in zip(tensor.shape[1:], array.shape[1:], strict=True)
-    )
-
-
-def _dtype_fits(tensor: TensorInfo, array: Any) -> bool:
-    return str(array.dtype) == tensor.dtype or (tensor.dtype == "str" and array.dtype.kind in "US")
-
-
-def _keeps_values(array: Any, dtype: str) -> bool:
-    if dtype == "str" or array.dtype.kind not in "fiub":
-        return False
-    if dtype.startswith("float") and array.dtype.kind == "f":
-        return True
-    return bool((array.astype(dtype) == array).all())
-
-
-def _wanted(tensor: TensorInfo) -> str:
-    sizes = ["samples", *(str(size) for size in tensor.shape[1:])] if tensor.shape else []
-    return f"{tensor.dtype} [{', '.join(sizes)}]"
-
-
-def _names(arrays: Mapping[str, Any]) -> str:
-    described = [f"{key} {array.dtype} {list(array.shape)}" for key, array in arrays.items()]
-    more = f" and {len(described) - 6} more" if len(described) > 6 else ""  # noqa: PLR2004 - a line's worth
-    return (", ".join(described[:6]) or "no arrays") + more
 
 
 def _malformed(path: Path, why: str, fix: str, line: int | None = None) -> InputError:
