@@ -257,4 +257,5 @@ def first(samples: Samples, count: int) -> Samples:
         name: array if array.ndim == 0 else array[:count] for name, array in samples.arrays.items()
     }
     labels = samples.labels if samples.labels is None else samples.labels[:count]
-    return replace(samples, arrays=arrays, labels=labels, count=count)
+    slices = {key: array[:count] for key, array in samples.slices.items()}
+    return replace(samples, arrays=arrays, labels=labels, count=count, slices=slices)
