@@ -13,6 +13,7 @@ VERBS: dict[str, tuple[str, str]] = {
     "convert": ("convert:convert", "Convert a model for an engine and prove it equal."),
     "quantize": ("quantize:quantize", "Make an int8 variant within an accuracy budget."),
     "validate": ("validate:validate", "Measure a variant on its device and judge the gates."),
+    "bench": ("bench:bench", "Measure latency with intervals; compare two variants in pairs."),
     "pack": ("pack:pack", "Pack variants and their evidence into one bundle."),
     "verify": ("verify:verify", "Check a bundle's digests, signature and evidence."),
     "unpack": ("unpack:unpack", "Take files out of a bundle or a published repository."),
