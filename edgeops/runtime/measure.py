@@ -28,8 +28,10 @@ if TYPE_CHECKING:
     Clock = Callable[[], int]
 
 NANO = 1_000_000_000
-# Warm-up: two successive windows whose medians differ by less than this are called stationary.
-WINDOW = 10
+# Warm-up: calls before times are looked at, the share of the budget that it takes at least, and by
+# how much the medians of two successive parts of it may differ.
+WINDOW = 40
+_AT_LEAST = 0.1
 STATIONARY = 0.05
 MOST_CALLS = pulse.MOST_TIMES
 # A model too slow for the least number of calls may take this many times the budget.
@@ -66,30 +68,38 @@ def warm_up(
     *,
     clock: Clock = time.perf_counter_ns,
 ) -> WarmUp:
-    """Call until the medians of two successive windows of ten calls differ by less than 5 %.
+    """Call until times stand still: the last quarter of the calls took as long as the one before.
 
-    Ends not stationary when that takes longer than ``seconds``.
+    Looked at after 40 calls and a tenth of ``seconds`` at the earliest, then each time there are
+    half as many calls more: of a slow decline, neighbouring calls show nothing. Ends not stationary
+    when that takes longer than ``seconds``.
     """
-    until = clock() + int(seconds * NANO)
     turns = cycle(feeds)
-    before, calls = 0.0, 0
+    times = array("q")
     with _beats(clock) as beat:
-        while True:
-            window = []
-            for feed in turns:
-                start = beat[pulse.BEGUN] = clock()
-                run(feed)
-                end = clock()
-                calls += 1
-                window.append(end - start)
-                if len(window) == WINDOW or end >= until:
-                    break
-            now = median(window)
-            if before and abs(now - before) < STATIONARY * before:
-                return WarmUp(calls, stationary=True)
-            if clock() >= until:
-                return WarmUp(calls, stationary=False)
-            before = now
+        begun = after = clock()
+        least, until = begun + int(seconds * NANO * _AT_LEAST), begun + int(seconds * NANO)
+        look = WINDOW
+        for feed in turns:
+            beat[pulse.BEGUN] = after
+            start = clock()
+            run(feed)
+            after = clock()
+            times.append(after - start)
+            if len(times) >= look and after >= least:
+                if settled(times):
+                    return WarmUp(len(times), stationary=True)
+                look = len(times) * 3 // 2
+            if after >= until:
+                break
+    return WarmUp(len(times), stationary=False)
+
+
+def settled(times: Sequence[int]) -> bool:
+    """Whether the medians of the last quarter and of the one before differ by less than 5 %."""
+    quarter = len(times) // 4
+    last, before = median(times[-quarter:]), median(times[-2 * quarter : -quarter])
+    return abs(last - before) < STATIONARY * before
 
 
 def time_calls(

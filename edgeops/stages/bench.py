@@ -84,9 +84,9 @@ def bench_verb(request: Request, *, events: Events) -> dict[str, Any]:
             if request.against
             else None
         )
+        if other is not None:
+            _alike(subject, other)
         samples = _samples(request, subject)
-        if other is not None and request.data:
-            _fit(request, other)
         result = _measured(request, (subject, other), samples, cpus, events)
     return _judged(result)
 
@@ -170,10 +170,23 @@ def _samples(request: Request, subject: Subject) -> Samples:
     return made_up(subject.variant, subject.folder)
 
 
-def _fit(request: Request, other: Subject) -> None:
-    from edgeops.project.datasets import samples_for
-
-    samples_for(request.data or "", request.root, other.variant.inputs)
+def _alike(subject: Subject, other: Subject) -> None:
+    """Refuse two variants that do not take the same inputs: they could not be given the same."""
+    ours, theirs = (
+        ", ".join(
+            sorted(f"{t.name}: {t.dtype}[{', '.join(map(str, t.shape[1:]))}]" for t in inputs)
+        )
+        for inputs in (subject.variant.inputs, other.variant.inputs)
+    )
+    if ours == theirs:
+        return
+    raise InputError(
+        "bench-inputs-differ",
+        f"{subject.name} and {other.name} do not take the same inputs",
+        where=other.name,
+        why=f"{subject.name} takes {ours}; {other.name} takes {theirs}",
+        fix="compare variants of the same model, or measure each by itself",
+    )
 
 
 def made_up(variant: Variant, folder: Path) -> Samples:

@@ -89,6 +89,7 @@ def test_text_shows_figures_noise_and_verdict(project, capsys):
 REFUSED = {
     "no-file": (["gone.onnx"], 3),
     "no-other": (["variant", "--against", "gone"], 3),
+    "other-inputs": (["variant", "--against", "wide"], 3),
     "no-variant": (["."], 3),
     "no-model": (["data.npz"], 3),
     "no-data": (["variant", "--data", "gone.npz"], 3),
@@ -104,6 +105,13 @@ REFUSED = {
 @pytest.mark.parametrize("case", REFUSED)
 def test_bad_input_is_refused(case, project, capsys, golden):
     arguments, expected = REFUSED[case]
+    if "wide" in arguments:
+        text = (project / "variant" / "variant.json").read_text()
+        (project / "wide").mkdir()
+        (project / "wide" / "variant.json").write_text(text.replace('"x"', '"image"'))
+        (project / "wide" / "model.onnx").write_bytes(
+            (project / "variant" / "model.onnx").read_bytes()
+        )
     capsys.readouterr()
     assert main(["bench", *arguments]) == expected
     err = capsys.readouterr().err

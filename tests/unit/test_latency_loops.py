@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import gc
+import math
 
+import numpy as np
 import pytest
 
 from edgeops.runtime import measure
@@ -39,10 +41,34 @@ def then(*parts):
 MS = 1_000_000
 
 
-def test_warm_up_ends_when_two_windows_are_alike():
+def test_warm_up_ends_when_the_last_quarter_is_like_the_one_before():
     clock = Clock(then((10, 50 * MS), (10, 20 * MS), 10 * MS))
-    warm = measure.warm_up(clock.run, [{}], 10.0, clock=clock)
+    warm = measure.warm_up(clock.run, [{}], 2.0, clock=clock)
     assert (warm.calls, warm.stationary) == (40, True)
+
+
+def test_warm_up_takes_a_tenth_of_its_budget_at_least():
+    clock = Clock(forever(1 * MS))
+    warm = measure.warm_up(clock.run, [{}], 2.0, clock=clock)
+    assert (warm.calls, warm.stationary) == (200, True)
+
+
+@pytest.mark.parametrize("memory", [5, 20, 80, 300])
+def test_warm_up_outlasts_a_slow_decline(memory):
+    costs = (int(MS * (1 + 2 * math.exp(-call / memory))) for call in range(100_000))
+    clock = Clock(costs)
+    warm = measure.warm_up(clock.run, [{}], 4.0, clock=clock)
+    assert warm.stationary
+    # What is left of the decline is less than 5 %.
+    assert math.exp(-warm.calls / memory) * 2 < 0.05
+
+
+def test_warm_up_is_not_kept_going_by_noise():
+    random = np.random.default_rng(4)
+    clock = Clock(int(MS * value) for value in random.lognormal(0, 0.1, 100_000))
+    warm = measure.warm_up(clock.run, [{}], 1.0, clock=clock)
+    assert warm.stationary
+    assert warm.calls < 400
 
 
 def test_warm_up_ends_at_its_budget_when_times_never_settle():
