@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 import typer
 
 from edgeops import console
 from edgeops.commands.options import JsonFlag
+
+_ONE = "One variant"
+_HOW = "How it is measured"
+_KEEP = "Baselines and evidence"
 
 
 def validate(
@@ -19,29 +23,143 @@ def validate(
     ] = None,
     *,
     target: Annotated[str | None, typer.Option(help="Only this target of the project.")] = None,
+    jobs: Annotated[
+        int | None,
+        typer.Option("--jobs", "-j", min=1, help="Targets to measure side by side; one a device."),
+    ] = None,
+    junit: Annotated[
+        Path | None, typer.Option(metavar="FILE", help="Write the verdicts as JUnit XML, too.")
+    ] = None,
     evaluation: Annotated[
-        str | None, typer.Option(metavar="DATA", help="Labelled samples (.npz, .csv, m:f).")
+        str | None,
+        typer.Option(
+            metavar="DATA", help="Labelled samples (.npz, .csv, m:f).", rich_help_panel=_ONE
+        ),
     ] = None,
     metric: Annotated[
-        str | None, typer.Option(help="accuracy, top5, f1, auc, rmse or module:function; accuracy.")
+        str | None,
+        typer.Option(
+            help="A metric of `edgeops plugins`, or module:function; accuracy.",
+            rich_help_panel=_ONE,
+        ),
     ] = None,
     gate: Annotated[
         list[str] | None,
-        typer.Option(metavar="'accuracy>=0.95'", help="A bound on a figure; repeatable."),
+        typer.Option(
+            metavar="'accuracy>=0.95'",
+            help="A bound on a figure, such as accuracy[light=night]; repeatable.",
+            rich_help_panel=_ONE,
+        ),
     ] = None,
     source: Annotated[
         str | None,
-        typer.Option(metavar="MODEL", help="Compare with this ONNX model, or fp32 variant."),
+        typer.Option(
+            metavar="MODEL",
+            help="Compare with this ONNX model, or fp32 variant.",
+            rich_help_panel=_ONE,
+        ),
     ] = None,
-    output: Annotated[str | None, typer.Option(help="The output the metric looks at.")] = None,
-    threads: Annotated[int | None, typer.Option(min=1, help="Threads of the engine; 1.")] = None,
-    device: Annotated[str | None, typer.Option(help="Where to measure; local.")] = None,
-    seconds: Annotated[
-        float | None, typer.Option(min=0.01, help="Time spent on latency; 2.")
+    previous: Annotated[
+        str | None,
+        typer.Option(
+            metavar="VARIANT",
+            help="Compare with this earlier variant (latency_vs_previous and others).",
+            rich_help_panel=_ONE,
+        ),
+    ] = None,
+    output: Annotated[
+        str | None, typer.Option(help="The output the metric looks at.", rich_help_panel=_ONE)
+    ] = None,
+    samples: Annotated[
+        int | None,
+        typer.Option(
+            min=1,
+            help="Only so many samples, from the first; all (--record: 64).",
+            rich_help_panel=_ONE,
+        ),
     ] = None,
     accept: Annotated[
         str | None,
-        typer.Option(metavar="REASON", help="Go on with a variant that nothing could prove."),
+        typer.Option(
+            metavar="REASON",
+            help="Go on with a variant that nothing could prove.",
+            rich_help_panel=_ONE,
+        ),
+    ] = None,
+    device: Annotated[
+        str | None, typer.Option(help="Where to measure; local.", rich_help_panel=_HOW)
+    ] = None,
+    threads: Annotated[
+        int | None, typer.Option(min=1, help="Threads of the engine; 1.", rich_help_panel=_HOW)
+    ] = None,
+    affinity: Annotated[
+        list[int] | None,
+        typer.Option(
+            min=0, metavar="CPU", help="Run on this processor; repeatable.", rich_help_panel=_HOW
+        ),
+    ] = None,
+    seconds: Annotated[
+        float | None,
+        typer.Option(min=0.01, help="Time spent on latency; 2.", rich_help_panel=_HOW),
+    ] = None,
+    preset: Annotated[
+        Literal["mlperf"] | None,
+        typer.Option(help="1,024 queries and 60 seconds at least.", rich_help_panel=_HOW),
+    ] = None,
+    sustained: Annotated[
+        float | None,
+        typer.Option(
+            min=1, metavar="SECONDS", help="Go on and see the times drift.", rich_help_panel=_HOW
+        ),
+    ] = None,
+    timeout: Annotated[
+        float | None,
+        typer.Option(
+            min=1, metavar="SECONDS", help="For each measuring process; 600.", rich_help_panel=_HOW
+        ),
+    ] = None,
+    call_timeout: Annotated[
+        float | None,
+        typer.Option(
+            min=0.001, metavar="SECONDS", help="For one call of the model.", rich_help_panel=_HOW
+        ),
+    ] = None,
+    heartbeat: Annotated[
+        float | None,
+        typer.Option(
+            min=1,
+            metavar="SECONDS",
+            help="Silence after which a device ends what was begun.",
+            rich_help_panel=_HOW,
+        ),
+    ] = None,
+    record: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="FILE", help="Keep what it answers as a baseline.", rich_help_panel=_KEEP
+        ),
+    ] = None,
+    baseline: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="FILE", help="Hold what it answers against this.", rich_help_panel=_KEEP
+        ),
+    ] = None,
+    tolerance: Annotated[
+        float | None,
+        typer.Option(
+            min=0,
+            help="Share of an output's largest value; by precision.",
+            rich_help_panel=_KEEP,
+        ),
+    ] = None,
+    replay: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="EVIDENCE",
+            help="Judge again from evidence alone, with other gates if given.",
+            rich_help_panel=_KEEP,
+        ),
     ] = None,
     as_json: JsonFlag = False,
 ) -> None:
@@ -54,8 +172,15 @@ def validate(
         "metric": metric,
         "gates": gate,
         "source": source,
+        "previous": previous,
+        "output": output,
+        "samples": samples,
+        "accept": accept,
     }
-    only |= {"output": output, "threads": threads, "device": device, "seconds": seconds}
-    only["accept"] = accept
-    request = Request(console.root(ctx), variant, target, only)
+    only |= {"device": device, "threads": threads, "affinity": affinity, "seconds": seconds}
+    only |= {"preset": preset, "sustained": sustained, "timeout": timeout}
+    only |= {"call_timeout": call_timeout, "heartbeat": heartbeat}
+    request = Request(
+        console.root(ctx), variant, target, jobs, only, replay, record, baseline, tolerance, junit
+    )
     console.present(lambda events: validate_verb(request, events=events), view, as_json=as_json)

@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Mapping, Sequence
 
 FILE = "edgeops.yaml"
 PRECISIONS = ("fp32", "fp16", "int8")
@@ -17,7 +17,10 @@ PRECISIONS = ("fp32", "fp16", "int8")
 
 @dataclass(frozen=True)
 class Target:
-    """Engine, device, precision and threads under a name; ``gates`` add to or replace the stage's."""
+    """Engine, device, precision and threads under a name; ``gates`` add to or replace the stage's.
+
+    ``affinity`` are the processors of the device that it is measured on, counted from 0; none = any.
+    """
 
     name: str
     engine: str = "onnxruntime"
@@ -25,6 +28,7 @@ class Target:
     precision: str = "fp32"
     threads: int = 1
     gates: Mapping[str, str] = field(default_factory=dict)
+    affinity: Sequence[int] = field(default_factory=list)
 
 
 @dataclass(frozen=True)

@@ -55,6 +55,10 @@ class TargetModel(_Strict):
         default_factory=dict,
         description="Bounds that add to, or replace, those of the validate stage for this target.",
     )
+    affinity: list[Annotated[int, Field(ge=0, le=1023)]] = Field(
+        default_factory=list,
+        description="The device's processors to measure on, counted from 0; any, when not stated.",
+    )
 
 
 class ProjectModel(_Strict):

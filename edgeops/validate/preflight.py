@@ -2,40 +2,99 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from edgeops.core.gates import unknown_gates
+from edgeops.core.gates import REVISION, is_measured, parse_name, unknown_gates
 from edgeops.core.project import FILE
-from edgeops.errors import EdgeopsError, Finding, InputError
+from edgeops.errors import EdgeopsError, Finding, InputError, from_findings
+from edgeops.validate import relative
 from edgeops.validate.figures import names
 from edgeops.validate.metrics import figure_name, resolve
+from edgeops.validate.slices import figure_names
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Callable, Mapping, Sequence
     from pathlib import Path
 
+    from edgeops.core.contracts import Samples
     from edgeops.core.project import Project, Target
+
+_COMPARE = "name what to compare with: --source MODEL, --source FP32_VARIANT, or --previous VARIANT"
 
 
 def findings(
-    root: Path, project: Project, target: Target, metric: str, gates: Mapping[str, str]
+    root: Path,
+    project: Project,
+    target: Target,
+    metric: str,
+    gates: Mapping[str, str],
+    unknown: Callable[[Path, str], str],
 ) -> Sequence[Finding]:
     """Return gates on nothing, a metric that is not there, and data that cannot serve.
 
     Data and model that a stage before this one still has to make are not looked at.
+    ``unknown(root, revision)`` says why git has no such revision, "" when it has.
     """
     spec = project.stage_using("validate")
     stage = ("stages", spec.name if spec else "validate")
-    measured = names(figure_name(metric))
-    found = [
-        *_gates(root, gates, measured, (*stage, "gates")),
-        *_gates(root, target.gates, measured, ("targets", target.name, "gates")),
-    ]
+    samples, wrong = _data(root, project, stage)
+    published = project.stage_using("publish") is not None
+    measured = known(figure_name(metric), samples, previous=published, revisions=True)
+    places = ((gates, (*stage, "gates")), (target.gates, ("targets", target.name, "gates")))
+    found = [one for there, path in places for one in _gates(root, there, measured, path)]
+    found += [one for there, path in places for one in _revisions(root, there, path, unknown)]
     try:
         resolve(metric, root)
     except EdgeopsError as error:
         found.append(_as_finding(error, _where(root, *stage, "metric")))
-    return [*found, *_data(root, project, stage)]
+    return [*found, *wrong]
+
+
+def known(
+    metric: str,
+    samples: Samples | None = None,
+    *,
+    source: bool = True,
+    fp32: bool = True,
+    previous: bool = False,
+    revisions: bool = False,
+) -> tuple[str, ...]:
+    """Return the names of all figures that may be gated.
+
+    ``samples`` None says that the data cannot be read yet, so that any part of it may be there.
+    ``source``, ``fp32``, ``previous`` and ``revisions`` say what there is to compare with.
+    """
+    figures = names(metric, source=source, fp32=fp32)
+    if samples is None:
+        parts: tuple[str, ...] = (f"{metric}[KEY=VALUE]",)
+        parts += (f"{metric}_drop[KEY=VALUE]",) if source else ()
+    else:
+        parts = figure_names(metric, samples.slices, source=source)
+    return (*figures, *parts, *relative.known(metric, previous=previous, revisions=revisions))
+
+
+def refuse_unknown(
+    gates: Mapping[str, str],
+    metric: str,
+    samples: Samples,
+    *,
+    source: bool = True,
+    fp32: bool = True,
+    previous: bool = False,
+    revisions: bool = False,
+) -> None:
+    """Raise InputError ``gate-unknown`` for gates on what is not measured; arguments as ``known``."""
+    there = known(metric, samples, source=source, fp32=fp32, previous=previous, revisions=revisions)
+    every = known(metric, samples, previous=True)
+    found = []
+    for name in gates:
+        for finding in unknown_gates({name: ""}, there, "gates" if revisions else "--gate"):
+            only = is_measured(name, every)
+            found.append(replace(finding, fix=_COMPARE) if only else finding)
+    if found:
+        raise from_findings(found)
 
 
 def no_evaluation(where: str) -> Finding:
@@ -49,20 +108,22 @@ def no_evaluation(where: str) -> Finding:
     )
 
 
-def _data(root: Path, project: Project, stage: tuple[str, ...]) -> list[Finding]:
+def _data(
+    root: Path, project: Project, stage: tuple[str, ...]
+) -> tuple[Samples | None, list[Finding]]:
+    """Return the evaluation data, None where it cannot be read yet, and what is wrong with it."""
     from edgeops.model.load import load_model
     from edgeops.project.datasets import samples_for
 
     evaluation, model = project.data.evaluation, root / project.model
     if not evaluation:
-        return [no_evaluation(_where(root, *stage))]
+        return None, [no_evaluation(_where(root, *stage))]
     if not (root / evaluation).is_file() or not model.is_file():
-        return []
+        return None, []
     try:
-        samples_for(evaluation, root, load_model(model).inputs, labels=True)
+        return samples_for(evaluation, root, load_model(model).inputs, labels=True), []
     except EdgeopsError as error:
-        return list(error.findings) or [_as_finding(error, error.where)]
-    return []
+        return None, list(error.findings) or [_as_finding(error, error.where)]
 
 
 def _as_finding(error: EdgeopsError, where: str) -> Finding:
@@ -75,9 +136,36 @@ def _gates(
     return [
         finding
         for name in gates
-        if name not in known
+        if not is_measured(name, known)
         for finding in unknown_gates({name: ""}, known, _where(root, *path, name))
     ]
+
+
+def _revisions(
+    root: Path,
+    gates: Mapping[str, str],
+    path: tuple[str, ...],
+    unknown: Callable[[Path, str], str],
+) -> list[Finding]:
+    """Return a finding for every gate against a revision that git does not know."""
+    found = []
+    for name in gates:
+        # A name that is none has its own finding from reading edgeops.yaml.
+        with suppress(ValueError):
+            parts = parse_name(name)
+            why = unknown(root, parts.value) if parts.key == REVISION else ""
+            if why:
+                found.append(
+                    Finding(
+                        "gate-revision",
+                        f"the gate {name!r} compares with a revision that git does not know",
+                        where=_where(root, *path, name),
+                        why=why,
+                        fix="name a branch, tag or commit that is here; in a shallow clone: "
+                        "git fetch --unshallow --tags",
+                    )
+                )
+    return found
 
 
 def _where(root: Path, *path: str) -> str:

@@ -37,9 +37,29 @@ class Earlier:
     absent: str = ""
     moot: str = ""
 
-    def without(self, why: str) -> Figure:
-        """Return the figure that could not be measured against it."""
-        return Figure(None, absent=self.moot or why, moot=self.moot)
+    def kept(self, metric: str, bytes_: int | None) -> dict[str, Any]:
+        """Return what losses and sizes against it follow from, as evidence keeps it.
+
+        ``bytes_`` is the size of its engine's files, None where there is no folder.
+        """
+        found: dict[str, Any] = {
+            "label": self.label,
+            "absent": self.absent,
+            "moot": self.moot,
+            "mb": None if bytes_ is None else bytes_ / 1e6,
+            "data": None,
+        }
+        if self.evidence is None:
+            return found
+        value, size = (self.evidence.figures.get(name) for name in (metric, _SIZE))
+        if found["mb"] is None and size is not None:
+            found["mb"] = size.value
+        data = self.evidence.data.get(_EVALUATION, {})
+        return found | {
+            "data": {name: data.get(name) for name in ("digest", "samples")},
+            "value": value.value if value else None,
+            "accuracy": dict(self.evidence.kept.get("accuracy") or {}),
+        }
 
 
 @dataclass(frozen=True)
@@ -88,45 +108,46 @@ def wanted(gates: Iterable[str], metric: str) -> dict[str, Names]:
     return found
 
 
+def missing(then: Mapping[str, Any], why: str = "") -> Figure:
+    """Return the figure that could not be measured against what was ``kept`` of an earlier one."""
+    return Figure(None, absent=then["moot"] or why or then["absent"], moot=then["moot"])
+
+
 def loss(
-    earlier: Earlier,
+    then: Mapping[str, Any],
     metric: Metric,
-    now: Mapping[str, Figure],
+    now: Figure | None,
     kept: Mapping[str, Any],
     data: Mapping[str, Any],
 ) -> Figure:
-    """Return how much worse the metric is than it was measured of the earlier variant.
+    """Return how much worse the metric is than it was measured of an earlier variant.
 
-    ``kept`` are the terms of now, ``data`` the ``{digest, samples}`` they were measured on. Paired
-    over samples where both evidences keep terms, else the difference of two exact figures; absent
-    where that was on other data.
+    ``then`` is ``Earlier.kept``; ``now`` the metric of now, ``kept`` its terms, ``data`` the
+    ``{digest, samples}`` it was measured on. Paired over samples where both evidences keep terms,
+    else the difference of two exact figures; absent where that was on other data.
     """
-    from edgeops.validate.accuracy import drop_from_kept
+    from edgeops.validate.kept import drop_from_kept
 
-    then = earlier.evidence
-    if then is None:
-        return earlier.without(earlier.absent or "nothing that was measured of it is there")
-    before = then.data.get(_EVALUATION, {})
-    if any(before.get(key) != data[key] for key in ("digest", "samples")):
-        return earlier.without(f"{earlier.label} was measured on other evaluation data")
-    paired = drop_from_kept(dict(then.kept.get("accuracy", {})), dict(kept))
-    if paired.value is not None:
-        return replace(paired, method=f"{paired.method}; against {earlier.label}")
-    old, new = then.figures.get(metric.name), now.get(metric.name)
-    if old is None or old.value is None or new is None or new.value is None:
-        return earlier.without(f"{metric.name} of {earlier.label} was not measured")
+    label = then["label"]
+    if then["data"] is None:
+        return missing(then, f"no evidence of {label} is there" if not then["absent"] else "")
+    if any(then["data"][name] != data[name] for name in ("digest", "samples")):
+        return missing(then, f"{label} was measured on other evaluation data")
+    if then["accuracy"] and kept:
+        paired = drop_from_kept(then["accuracy"], kept)
+        if paired.value is not None:
+            return replace(paired, method=f"{paired.method}; against {label}")
+    if then["value"] is None or now is None or now.value is None:
+        return missing(then, f"{metric.name} of {label} was not measured")
     sign = 1.0 if metric.higher_is_better else -1.0
-    method = f"{metric.name} of {earlier.label} less that of now, on the same samples, not paired"
-    return Figure(sign * (old.value - new.value), method=method, samples=new.samples)
+    method = f"{metric.name} of {label} less that of now, on the same samples, not paired"
+    return Figure(sign * (then["value"] - now.value), method=method, samples=now.samples)
 
 
-def size_ratio(earlier: Earlier, now_mb: float, then_bytes: int | None) -> Figure:
-    """Return the size of the engine's files over that of the earlier variant's."""
-    then = then_bytes / 1e6 if then_bytes else None
-    if then is None and earlier.evidence is not None:
-        figure = earlier.evidence.figures.get(_SIZE)
-        then = figure.value if figure else None
-    if not then:
-        return earlier.without(earlier.absent or f"the size of {earlier.label} is not known")
-    method = f"bytes of the engine's files over those of {earlier.label}"
-    return Figure(now_mb / then, method=method, samples=1)
+def size_ratio(then: Mapping[str, Any], now_mb: float) -> Figure:
+    """Return the size of the engine's files over that of the earlier variant's (``then``)."""
+    if not then["mb"]:
+        label = then["label"]
+        return missing(then, "" if then["absent"] else f"the size of {label} is not known")
+    method = f"bytes of the engine's files over those of {then['label']}"
+    return Figure(now_mb / then["mb"], method=method, samples=1)

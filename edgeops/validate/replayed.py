@@ -302,7 +302,7 @@ def _difference(right: Any, here: Any) -> dict[str, Any]:
     finite = math.isfinite(worst)
     return {
         "far": worst,
-        "why": "" if finite else "it is another value where none but this will do",
+        "why": "" if finite else f"{_plain(other[place])!r} came, not {_plain(flat[place])!r}",
         "element": [int(one) for one in place][: right.ndim],
         "expected": _plain(flat[place]),
         "found": _plain(other[place]),

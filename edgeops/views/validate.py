@@ -13,12 +13,75 @@ _COLOURS = {"pass": "bold green", "fail": "bold red", "inconclusive": "bold yell
 
 
 def view(result: Mapping[str, Any]) -> Iterator[RenderableType | str]:
-    """Yield a verdict, a table and notes for each target of a ``validate`` result."""
+    """Yield a verdict, a table and notes for each target of a ``validate`` result.
+
+    Of a baseline that was recorded or replayed, what is in it and what left it.
+    """
+    if "recorded" in result:
+        yield from _recorded(result)
+        return
+    if "baseline" in result:
+        yield from _replayed(result)
+        return
     targets = result.get("targets") or {result["target"]: result}
     for index, target in enumerate(targets.values()):
         if index:
             yield ""
         yield from _target(target)
+    if "replayed" in result:
+        yield from _again(result["replayed"])
+
+
+def _recorded(result: Mapping[str, Any]) -> Iterator[str]:
+    yield (
+        f"{result['recorded']}: {result['samples']} samples and {len(result['cases'])} bad inputs, "
+        f"{result['bytes']:,} bytes"
+    )
+    yield f"  {result['digest']}"
+    yield f"  an element may differ by {result['tolerance']:g} of its output's largest value"
+    for case in result["cases"]:
+        yield f"  must fail: {case['name']} ({case['error']})"
+    for index, code in result["refused"].items():
+        yield f"  note: sample {index} was refused ({code}), and must be again"
+
+
+def _replayed(result: Mapping[str, Any]) -> Iterator[RenderableType | str]:
+    from rich.table import Table
+    from rich.text import Text
+
+    kept = result["baseline"]
+    how = f"{result['engine']} {result['engine_version']} {result['precision']}"
+    yield Text.assemble(
+        (result["verdict"], _COLOURS[result["verdict"]]),
+        f"  {kept['samples']} samples and {kept['cases']} bad inputs of {kept['file']}: {how}, "
+        f"on {result['device']['name']}",
+    )
+    table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0))
+    for name in ("  output", "left tolerance", "allowed", "worst", "of sample"):
+        table.add_column(name, justify="left" if name == "  output" else "right", no_wrap=True)
+    for output in result["outputs"]:
+        worst = output["worst"] or {}
+        far = worst.get("difference")
+        table.add_row(
+            f"  {output['name']}",
+            f"{output['left']}",
+            "" if output["allowed"] is None else f"{output['allowed']:.3g}",
+            "" if far is None else f"{far:.3g}",
+            str(worst.get("sample", "")),
+        )
+    yield table
+    for line in result["departures"]:
+        yield f"  {line}"
+
+
+def _again(replayed: Mapping[str, Any]) -> Iterator[str]:
+    yield f"  judged again from {replayed['file']} ({replayed['digest'][:19]})"
+    yield f"  computed again, and the same: {', '.join(replayed['recomputed']) or 'nothing'}"
+    reasons: dict[str, list[str]] = {}
+    for name, why in replayed["as_recorded"].items():
+        reasons.setdefault(why, []).append(name)
+    for why, names in reasons.items():
+        yield f"  taken as recorded: {', '.join(names)}: {why}"
 
 
 def _target(target: Mapping[str, Any]) -> Iterator[RenderableType | str]:
@@ -37,6 +100,8 @@ def _target(target: Mapping[str, Any]) -> Iterator[RenderableType | str]:
             yield f"  {name} is absent: {figure['absent']}"
     for note in target["notes"]:
         yield f"  note: {note}"
+    for line in target.get("worst_lines") or ():
+        yield f"  {line}"
 
 
 def _table(target: Mapping[str, Any]) -> RenderableType:

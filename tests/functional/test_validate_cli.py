@@ -96,9 +96,14 @@ def test_validate_in_pairs_against_its_fp32_form(adhoc, capsys):
     argv = ("--evaluation", "data.npz", "--seconds", "0.3", "--source", "variant")
     gate = ("--gate", "latency_vs_fp32<=100")
     code, result = answer(adhoc, capsys, "validate", "half", *argv, *gate)
+    if result["metrics"].get("latency_vs_fp32") is None:
+        # Somebody else uses this machine: then it says so, and nothing else.
+        assert code == 12
+        assert "something else used the same processor" in result["gates"][0]["why"]
+        return
     assert code == 0
     assert 0.01 < result["metrics"]["latency_vs_fp32"] < 100
-    assert "median pair ratio of 9 trials" in result["gates"][0]["evidence"]
+    assert "both loaded anew" in result["gates"][0]["method"]
     assert any("fp32 form" in note for note in result["notes"])
 
 

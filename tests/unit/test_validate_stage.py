@@ -27,7 +27,11 @@ def planned(found):
 def test_plan_reads_variants_model_and_data_and_writes_the_report():
     assert planned(project(quantize=True)) == StagePlan(
         deps=("build/gateway/quantized", "build/gateway/converted", "m.onnx", "data/e.npz"),
-        outs=(Out("reports/gateway/evidence.json"),),
+        outs=(
+            Out("reports/gateway/evidence.json"),
+            Out("reports/gateway/worst.json"),
+            Out("reports/gateway/worst.svg"),
+        ),
         metrics=("reports/gateway/metrics.json",),
         plots=(
             Plot(
@@ -54,7 +58,17 @@ def test_plan_depends_on_the_files_of_functions():
     assert planned(found).deps[-2:] == ("load.py", "tools/scores.py")
 
 
-@pytest.mark.parametrize("options", [{"seconds": 0.0}, {"timeout": -1.0}, {"samples": -1}])
+@pytest.mark.parametrize(
+    "options",
+    [
+        {"seconds": 0.0},
+        {"timeout": -1.0},
+        {"samples": -1},
+        {"call_timeout": -1.0},
+        {"heartbeat": -1.0},
+        {"sustained": -1.0},
+    ],
+)
 def test_options_that_make_no_sense_are_refused(options):
-    with pytest.raises(ValueError, match="more than 0"):
+    with pytest.raises(ValueError, match=r"more than 0|not negative"):
         ValidateOptions(**options)

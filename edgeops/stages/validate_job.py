@@ -1,0 +1,171 @@
+"""What validate measures: one variant with everything read and checked before a device is reached."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+from edgeops.core.project import FILE, converted, final_variant
+from edgeops.core.variant import read_variant, refuse_unproven
+from edgeops.errors import from_findings
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+    from pathlib import Path
+
+    from edgeops.core.contracts import Metric, Samples
+    from edgeops.core.events import Events
+    from edgeops.core.project import Project, Target
+    from edgeops.core.stage import StageContext
+    from edgeops.core.variant import Variant
+    from edgeops.stages.validate import ValidateOptions
+    from edgeops.validate.relative import Earlier
+
+
+@dataclass(frozen=True)
+class Job:
+    """One variant to measure.
+
+    ``source`` are the outputs of the model it was made from, ``fp32`` the folder of its fp32 form
+    on the same engine; ``no_source`` and ``no_fp32`` say why there is none. ``earlier`` is what
+    gates compare with beside these: ``previous``, or git revisions. ``kept`` is the folder where
+    what is left of a measurement that broke off is written, None for nowhere.
+    """
+
+    name: str
+    folder: Path
+    variant: Variant
+    device: str
+    threads: int
+    samples: Samples
+    metric: Metric
+    options: ValidateOptions
+    gates: Mapping[str, str]
+    affinity: Sequence[int] = ()
+    source: Mapping[str, Any] | None = None
+    no_source: str = ""
+    fp32: Path | None = None
+    no_fp32: str = ""
+    earlier: Mapping[str, Earlier] = field(default_factory=dict)
+    kept: Path | None = None
+
+
+def project_job(
+    context: StageContext, target: Target, options: ValidateOptions, scratch: Path
+) -> Job:
+    """Return the job of a target; what it is compared with is fetched into ``scratch``.
+
+    Raises InputError ``evaluation-missing``, ``gate-unknown`` or what data and variants raise.
+    """
+    from edgeops.core.verdicts import gates_of
+    from edgeops.stages.validate_earlier import Place, earlier
+    from edgeops.validate import relative
+    from edgeops.validate.metrics import resolve
+    from edgeops.validate.preflight import refuse_unknown
+    from edgeops.validate.source import source_outputs
+
+    project, root = context.project, context.root
+    folder = context.path(final_variant(project, target.name))
+    reference = context.path(converted(target.name))
+    about, before = read_variant(folder), read_variant(reference)
+    refuse_unproven(about, str(folder), options.accept)
+    evaluation = evaluation_of(project)
+    samples = samples_of(evaluation, root, about, options.samples)
+    metric = resolve(options.metric, root)
+    gates = gates_of(project, target)
+    refuse_unknown(gates, metric.name, samples, previous=True, revisions=True)
+    place = Place(root, project, target, scratch, context.events)
+    fp32 = before.precision == "fp32"
+    same = fp32 and before.digest == about.digest
+    return Job(
+        name=target.name,
+        folder=folder,
+        variant=about,
+        device=target.device,
+        threads=target.threads,
+        affinity=tuple(target.affinity),
+        samples=samples,
+        metric=metric,
+        options=options,
+        gates=gates,
+        source=source_outputs(
+            context.path(project.model), samples, evaluation, root, context.events
+        ),
+        fp32=folder if same else reference if fp32 else None,
+        no_fp32=f"convert made {before.precision}, so there is no fp32 form on this engine",
+        earlier={name: earlier(name, place) for name in relative.wanted(gates, metric.name)},
+        kept=root / ".edgeops" / "partial",
+    )
+
+
+def samples_of(evaluation: str, root: Path, about: Variant, count: int) -> Samples:
+    """Return the first ``count`` labelled samples for a variant, all when 0."""
+    from edgeops.project.datasets import samples_for
+    from edgeops.validate.measured import first
+
+    return first(samples_for(evaluation, root, about.inputs, labels=True), count)
+
+
+def evaluation_of(project: Project) -> str:
+    """Return the project's evaluation data; raises InputError ``evaluation-missing``."""
+    from edgeops.validate.preflight import no_evaluation
+
+    if project.data.evaluation:
+        return project.data.evaluation
+    raise from_findings([no_evaluation(FILE)])
+
+
+def adhoc_job(
+    folder: Path,
+    *,
+    evaluation: str,
+    options: ValidateOptions,
+    threads: int,
+    affinity: Sequence[int],
+    device: str,
+    source: str,
+    previous: str,
+    root: Path,
+    events: Events,
+) -> Job:
+    """Return the job of one variant folder that belongs to no project.
+
+    ``source`` is the ONNX model it was made from, or a folder with its fp32 form; ``previous`` a
+    variant folder to compare with. Raises as :func:`project_job`.
+    """
+    from edgeops.validate.metrics import resolve
+    from edgeops.validate.preflight import refuse_unknown
+    from edgeops.validate.relative import PREVIOUS, Earlier
+    from edgeops.validate.source import source_outputs
+
+    fp32 = root / source if source and (root / source).is_dir() else None
+    about = read_variant(folder)
+    refuse_unproven(about, str(folder), options.accept)
+    samples = samples_of(evaluation, root, about, options.samples)
+    metric = resolve(options.metric, root)
+    refuse_unknown(
+        options.gates,
+        metric.name,
+        samples,
+        source=bool(source),
+        fp32=fp32 is not None,
+        previous=bool(previous),
+    )
+    same = fp32 is not None and read_variant(fp32).digest == about.digest
+    return Job(
+        name=folder.name,
+        folder=folder,
+        variant=about,
+        device=device,
+        threads=threads,
+        affinity=tuple(affinity),
+        samples=samples,
+        metric=metric,
+        options=options,
+        gates=options.gates,
+        source=source_outputs(root / source, samples, evaluation, root, events) if source else None,
+        no_source="no source model was named (--source MODEL)",
+        fp32=folder if same else fp32,
+        no_fp32="no fp32 form was named (--source FOLDER)",
+        earlier={PREVIOUS: Earlier(previous, root / previous)} if previous else {},
+    )
