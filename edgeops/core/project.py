@@ -20,6 +20,7 @@ class Target:
     """Engine, device, precision and threads under a name; ``gates`` add to or replace the stage's.
 
     ``affinity`` are the processors of the device that it is measured on, counted from 0; none = any.
+    ``binary`` is the engine's benchmark tool for a device without Python, relative to the project.
     """
 
     name: str
@@ -29,6 +30,7 @@ class Target:
     threads: int = 1
     gates: Mapping[str, str] = field(default_factory=dict)
     affinity: Sequence[int] = field(default_factory=list)
+    binary: str = ""
 
 
 @dataclass(frozen=True)

@@ -59,6 +59,11 @@ class TargetModel(_Strict):
         default_factory=list,
         description="The device's processors to measure on, counted from 0; any, when not stated.",
     )
+    binary: str = Field(
+        "",
+        description="The engine's own benchmark tool, built for a device over adb without Python: "
+        "benchmark_model, MNNV2Basic.out, benchncnn or onnxruntime_perf_test.",
+    )
 
 
 class ProjectModel(_Strict):

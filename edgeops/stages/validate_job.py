@@ -29,7 +29,8 @@ class Job:
     ``source`` are the outputs of the model it was made from, ``fp32`` the folder of its fp32 form
     on the same engine; ``no_source`` and ``no_fp32`` say why there is none. ``earlier`` is what
     gates compare with beside these: ``previous``, or git revisions. ``kept`` is the folder where
-    what is left of a measurement that broke off is written, None for nowhere.
+    what is left of a measurement that broke off is written, None for nowhere. ``binary`` is the
+    benchmark tool that measures on a device without Python.
     """
 
     name: str
@@ -48,6 +49,7 @@ class Job:
     no_fp32: str = ""
     earlier: Mapping[str, Earlier] = field(default_factory=dict)
     kept: Path | None = None
+    binary: Path | None = None
 
 
 def project_job(
@@ -84,6 +86,7 @@ def project_job(
         device=target.device,
         threads=target.threads,
         affinity=tuple(target.affinity),
+        binary=context.path(target.binary) if target.binary else None,
         samples=samples,
         metric=metric,
         options=options,

@@ -90,7 +90,7 @@ def _measure(job: Job, found: Found, events: Events) -> None:
         # What does not fit the metric shows here, before time is spent on measuring.
         evaluate(job.source, job.samples.labels, job.metric, output=options.output, rounds=0)
     ask = Ask(options.seconds, preset=options.preset, sustained_s=options.sustained)
-    with device(job.device) as plain:
+    with device(job.device, job.binary) as plain:
         reached = Limited(plain, _limits(options))
         found.device.update(reached.probe())
         with bench(
@@ -131,6 +131,13 @@ def _score(job: Job, found: Found, measured: Measured) -> None:
     from edgeops.validate.worst import worst_samples
 
     samples, output = job.samples, job.options.output
+    if measured.no_outputs:
+        absent = Figure(None, absent=measured.no_outputs)
+        names = (job.metric.name, f"{job.metric.name}_drop", "agreement")
+        gated = [gate for gate in job.gates if gate.partition("[")[0] in names]
+        found.figures |= dict.fromkeys((*names, *gated), absent)
+        found.kept["accuracy"] = {"metric": job.metric.name, "absent": measured.no_outputs}
+        return
     score = scored(
         measured.outputs,
         samples.labels,
@@ -207,9 +214,15 @@ def _pair(
     Measured until the gate on it is decided, or the time is over.
     """
     bounds = [parse_bound(job.gates[name]).number] if name in job.gates else []
-    trials = measuring.pair(
-        job.folder, against, seconds=job.options.seconds, bounds=bounds, events=events
-    )
+    try:
+        trials = measuring.pair(
+            job.folder, against, seconds=job.options.seconds, bounds=bounds, events=events
+        )
+    except RefusedError as error:
+        if error.code != "binary-pairs":
+            raise
+        found.figures[name] = Figure(None, noisy=True, absent=error.what)
+        return
     found.trials[name] = trials
     found.kept.setdefault("pairs", {})[name] = {"label": label, "trials": trials}
     found.figures[name] = again.paired(found.kept["pairs"][name])

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from edgeops.core.gates import Figure
 from edgeops.errors import InputError
+from edgeops.validate import told
 from edgeops.validate.accuracy import agreement, drop, evaluate
 from edgeops.validate.latency import (
     drift_figure,
@@ -82,6 +83,9 @@ def cost_figures(measured: Measured, bytes_: int) -> dict[str, Figure]:
     but the size carries the reason in ``unjudged``.
     """
     answers = measured.answers
+    if told.is_told(answers):
+        energy = energy_figure([answer.get("energy") or {} for answer in answers])
+        return told.cost_figures(answers) | {"energy_mj": energy, "model_mb": _size(bytes_)}
     memory = (
         "peak of resident memory of a process with Python, numpy, the engine and the model, "
         f"from load to last call ({answers[0]['peak_rss_source']}); MB = 10^6 bytes"
@@ -179,7 +183,7 @@ def notes(measured: Measured, figures: Mapping[str, Figure]) -> tuple[str, ...]:
     restless = [
         answer
         for answer in measured.answers
-        if not answer["warm_up"]["stationary"] and answer["warm_up"]["calls"] >= _TRIED
+        if answer["warm_up"]["stationary"] is False and answer["warm_up"]["calls"] >= _TRIED
     ]
     if restless:
         found.append(
@@ -194,7 +198,7 @@ def details(measured: Measured, trials: Sequence[Mapping[str, Any]]) -> dict[str
     return {
         "processes": [
             {
-                "calls": len(answer["latency_ns"]),
+                "calls": len(answer["latency_ns"]) or answer.get("calls"),
                 "warm_up": answer["warm_up"],
                 "import_ms": answer["import_ms"],
                 "cpu_ms_per_call": answer["cpu_ms_per_call"],
@@ -216,7 +220,7 @@ def unmeasured(names: Sequence[str], reason: str, bytes_: int) -> dict[str, Figu
 
 def latency_csv(measured: Measured | None) -> bytes:
     """Return the quantile curve as a table of ``percentile`` and ``latency_ms``; None has no rows."""
-    if measured is None:
+    if measured is None or not all(answer["latency_ns"] for answer in measured.answers):
         return b"percentile,latency_ms\n"
     curve = quantile_curve([answer["latency_ns"] for answer in measured.answers])
     rows = [f"{percentile:g},{value:.6g}" for percentile, value in curve]

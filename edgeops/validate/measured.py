@@ -12,6 +12,7 @@ from edgeops.core import registry, sequential
 from edgeops.core.events import Silence
 from edgeops.errors import TransportError
 from edgeops.runtime.probe import FORMAT, read_outputs, write_samples
+from edgeops.validate.devices.binaries import with_binary
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
@@ -32,12 +33,14 @@ EMULATED = "the device is emulated, and its times say nothing of a real one"
 class Measured:
     """What the probe answered in each fresh process, and the outputs of the whole data set.
 
-    ``unjudged`` says why times and memory of this device may not be judged, "" when they may.
+    ``unjudged`` says why times and memory of this device may not be judged, "" when they may;
+    ``no_outputs`` why the device gives no outputs, so that there is nothing to say of accuracy.
     """
 
     answers: tuple[dict[str, Any], ...]
     outputs: dict[str, Any]
     unjudged: str = ""
+    no_outputs: str = ""
 
 
 @dataclass(frozen=True)
@@ -60,13 +63,17 @@ class Ask:
 
 
 @contextmanager
-def device(text: str) -> Iterator[Device]:
+def device(text: str, binary: Path | None = None) -> Iterator[Device]:
     """Yield the device that ``KIND`` or ``KIND:ADDRESS`` names, with an empty work folder.
 
-    Raises MissingError ``plugin-unknown`` for a kind that nobody registered.
+    ``binary`` is the benchmark tool that measures there in place of our own program. Raises
+    MissingError ``plugin-unknown`` for a kind that nobody registered, InputError
+    ``binary-not-taken`` for one that takes no tool.
     """
     kind, _, address = text.partition(":")
-    plugin: Device = registry.get("devices", kind)
+    plugin: Any = registry.get("devices", kind)
+    if binary is not None:
+        plugin = with_binary(plugin, binary)
     with plugin.reach(address) as reached:
         yield reached
 
@@ -135,13 +142,14 @@ class Bench:
             except TransportError as error:
                 error.result["partial"] = partial(answers, error.result.get("partial") or {})
                 raise
-            if not turn and asked.evaluate:
+            if not turn and asked.evaluate and "outputs" in answer:
                 path = self._scratch / "outputs.npz"
                 self._device.pull("outputs.npz", path)
                 outputs = read_outputs(path, answer["outputs"])
             answers.append(answer)
             events.advance()
-        return Measured(tuple(answers), outputs, self._unjudged)
+        no_outputs = "" if outputs else str((answers[0].get("absent") or {}).get("outputs", ""))
+        return Measured(tuple(answers), outputs, self._unjudged, no_outputs)
 
     def pair(
         self,

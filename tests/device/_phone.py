@@ -55,6 +55,9 @@ def commands(folder, *, android=True):
         listed = subprocess.run([toybox], capture_output=True, check=True, text=True).stdout
         for name in listed.split():
             (folder / name).symlink_to(toybox)
+        # Debian's toybox is built without dd, Android's has it.
+        if not (folder / "dd").exists():
+            (folder / "dd").symlink_to(shutil.which("dd"))
         (folder / "sh").symlink_to(mksh)
         return folder, (mksh,)
     for name in NEEDED:

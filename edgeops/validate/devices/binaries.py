@@ -170,6 +170,23 @@ def tool_for(binary: Path, variant: Variant, model: Path) -> Tool:
     )
 
 
+def with_binary(plugin: Any, binary: Path) -> Any:
+    """Return a kind of device that measures with a benchmark tool.
+
+    Raises InputError ``binary-not-taken`` when that kind has no use for one, and what it raises.
+    """
+    take = getattr(plugin, "with_binary", None)
+    if take is None:
+        raise InputError(
+            "binary-not-taken",
+            f"the device {plugin.name} takes no benchmark tool",
+            where="binary",
+            why="it is measured by edgeops's own program, and `binary` is for phones over adb",
+            fix="leave `binary` away, or set `device: adb`",
+        )
+    return take(binary)
+
+
 def positive(found: str | None, factor: float = 1.0) -> float | None:
     """Return a number that a tool printed, times a factor; None for none, zero and no number.
 

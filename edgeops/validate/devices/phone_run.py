@@ -101,7 +101,7 @@ _POWER = """{ read -r a && read -r v <&4; } 2>/dev/null <BATTERY/current_now 4<B
     echo "=power $a $v" >>.power"""
 _ROWS = """
 row() {{
-  {cuts}
+  {{ {cuts}; }} || return 123
   rm -f result
   {before} || return 124
   {argv} </dev/null >.said 2>&1 &
@@ -193,8 +193,10 @@ class Place:
         The files ``feed0``, ``feed1``, ... hold the inputs of all samples, ``sizes`` bytes each.
         With ``go_on`` samples that fail are passed over. Raises as ``time``.
         """
-        cuts = "; ".join(
-            f"dd if=feed{index} of=in{index} bs={size} skip=$i count=1 2>/dev/null"
+        # What is not cut would leave the sample before, and its answer for this one's.
+        cuts = " && ".join(
+            f"rm -f in{index} && dd if=feed{index} of=in{index} bs={size} skip=$i count=1 2>.said "
+            f"&& [ $(($(wc -c <in{index}))) = {size} ]"
             for index, size in enumerate(sizes)
         )
         script = _ROWS.format(
