@@ -6,6 +6,7 @@ from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
+from edgeops.core.project import reports
 from edgeops.core.verdicts import enforce, judge_project
 from edgeops.errors import GateFailed, GateInconclusive, InputError, UsageProblem
 
@@ -25,6 +26,7 @@ _FORMS = (
 # What may be said of a baseline of a project's target; all else stands in edgeops.yaml.
 _OF_BASELINE = {"samples", "timeout", "call_timeout", "heartbeat", "accept"}
 _MAKERS = ("convert", "quantize")
+_WORST = ("worst.json", "worst.svg")
 
 
 @dataclass(frozen=True)
@@ -152,7 +154,11 @@ def _project(request: Request, events: Events) -> dict[str, Any]:
             _make(request, project, stage, events)
         run_pipeline(request.root, (stage,), request.target, How(jobs=jobs), events=events)
     targets = [request.target] if request.target else []
-    return enforce(judge_project(request.root, project, targets))
+    judged = judge_project(request.root, project, targets)
+    for name, one in judged["targets"].items():
+        files = [f"{reports(name)}/{file}" for file in _WORST]
+        one["worst_files"] = [file for file in files if (request.root / file).is_file()]
+    return enforce(judged)
 
 
 def _devices(project: Project, target: str | None) -> int:

@@ -88,7 +88,17 @@ def figures_again(evidence: Evidence) -> tuple[dict[str, Figure], dict[str, str]
             fix="take evidence.json as DVC or the bundle has it, or validate again",
         ) from error
     found = {name: figure for name, figure in found.items() if name in evidence.figures}
-    return found, {name: why.get(name, _NOT_KEPT) for name in evidence.figures if name not in found}
+    return found, {
+        name: why.get(name) or _reason(figure)
+        for name, figure in evidence.figures.items()
+        if name not in found
+    }
+
+
+def _reason(figure: Figure) -> str:
+    """Return why a figure cannot be had again: it is exact by what it says, or nothing was kept."""
+    exact = figure.value is not None and not figure.noisy and figure.interval is None
+    return figure.method if exact and figure.method else _NOT_KEPT
 
 
 def _again(evidence: Evidence) -> tuple[dict[str, Figure], dict[str, str]]:
@@ -165,8 +175,9 @@ def check(evidence: Evidence, where: str) -> tuple[list[str], dict[str, str]]:
         word = _verdict(gate.name, gate.bound, figure)
         if (gate.verdict, gate.value, gate.interval) != (word, figure.value, figure.interval):
             wrong.append(f"the gate {gate.name} says {gate.verdict}, its figure says {word}")
-        if gate.digest not in ("", evidence.digest):
-            wrong.append(f"the gate {gate.name} was judged on other evidence")
+    strange = [gate.name for gate in evidence.gates if gate.digest not in ("", evidence.digest)]
+    if strange:
+        wrong.append(f"it is not the evidence that {', '.join(strange)} were judged on")
     if wrong:
         raise TrustError(
             "evidence-edited",

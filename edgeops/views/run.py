@@ -56,5 +56,6 @@ def _gates(result: Mapping[str, Any]) -> Any:
     for gate in result["gates"]:
         value = "-" if gate["value"] is None else f"{gate['value']:.4g}"
         verdict = Text(gate["verdict"], _COLOURS[gate["verdict"]])
-        table.add_row(gate["name"], gate["target"], gate["bound"], value, verdict)
+        # As Text, for a name may have a bracket, which is markup to rich.
+        table.add_row(Text(gate["name"]), gate["target"], gate["bound"], value, verdict)
     return table

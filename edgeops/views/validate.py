@@ -63,7 +63,7 @@ def _replayed(result: Mapping[str, Any]) -> Iterator[RenderableType | str]:
         worst = output["worst"] or {}
         far = worst.get("difference")
         table.add_row(
-            f"  {output['name']}",
+            Text(f"  {output['name']}"),
             f"{output['left']}",
             "" if output["allowed"] is None else f"{output['allowed']:.3g}",
             "" if far is None else f"{far:.3g}",
@@ -102,6 +102,8 @@ def _target(target: Mapping[str, Any]) -> Iterator[RenderableType | str]:
         yield f"  note: {note}"
     for line in target.get("worst_lines") or ():
         yield f"  {line}"
+    if target.get("worst_files"):
+        yield f"  samples to look at: {', '.join(target['worst_files'])}"
 
 
 def _table(target: Mapping[str, Any]) -> RenderableType:
@@ -119,7 +121,7 @@ def _table(target: Mapping[str, Any]) -> RenderableType:
             continue
         word = gate["verdict"] if gate else ""
         table.add_row(
-            f"  {name}",
+            Text(f"  {name}"),
             _value(figures[name]),
             _interval(figures[name]["interval"]),
             gate["bound"] if gate else "",
