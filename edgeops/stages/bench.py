@@ -2,16 +2,23 @@
 
 from __future__ import annotations
 
-import re
 import tempfile
 import time
-from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from edgeops.core import sequential
-from edgeops.core.variant import read_variant
-from edgeops.errors import GateFailed, GateInconclusive, InputError, UsageProblem
+from edgeops.errors import GateFailed, GateInconclusive
+from edgeops.stages.bench_inputs import (
+    MLPERF_S,
+    NOISE,
+    Request,
+    alike,
+    check_usage,
+    opened,
+    processors,
+    samples_of,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -19,53 +26,19 @@ if TYPE_CHECKING:
     from edgeops.core.contracts import Samples
     from edgeops.core.events import Events
     from edgeops.core.gates import Figure
-    from edgeops.core.variant import Variant
+    from edgeops.stages.bench_inputs import Subject
     from edgeops.validate.measured import Ask, Bench, Measured
+    from edgeops.validate.noise import Noise
+
+__all__ = ["Request", "bench_verb"]
 
 ALONE_S, AGAINST_S = 20.0, 60.0
-PRESETS = ("mlperf",)
-MLPERF_S = 60.0
-NOISE = "seeded noise"
 # Share of the time that goes into timed calls: processes start, load and warm up as well.
 _TIMED_SHARE = 0.3
 _TIMED_MOST_S = 6.0
 # With another variant to compare with, the figures of one alone are beside the point.
 _BESIDE_S, _ALONE_MOST_S = 1.5, 8.0
 _LONG_S = 60.0
-_NOISE_SAMPLES = 8
-_OWN_ENGINE = {".tflite": "litert"}
-_CPUS = re.compile(r"\d+(-\d+)?(,\d+(-\d+)?)*")
-_MOST_CPUS = 1024
-
-
-@dataclass(frozen=True)
-class Request:
-    """What ``edgeops bench`` was asked; paths and data are relative to ``root``.
-
-    ``engine`` is what model files are converted for, "" their format's own; ``max_seconds`` None
-    is 20, or 60 with ``against``; ``sustained`` is in minutes.
-    """
-
-    root: Path
-    model: Path
-    against: Path | None = None
-    device: str = "local"
-    threads: int = 1
-    affinity: str = ""
-    data: str | None = None
-    engine: str = ""
-    max_seconds: float | None = None
-    preset: str = ""
-    sustained: float = 0.0
-
-
-@dataclass(frozen=True)
-class Subject:
-    """A variant that is measured, under the name that was given."""
-
-    name: str
-    folder: Path
-    variant: Variant
 
 
 def bench_verb(request: Request, *, events: Events) -> dict[str, Any]:
@@ -75,166 +48,20 @@ def bench_verb(request: Request, *, events: Events) -> dict[str, Any]:
     InputError ``model-missing``, UsageProblem ``bench-usage``; what converting a model file, reading
     data and the device raise.
     """
-    _check_usage(request)
+    check_usage(request)
     cpus = processors(request.affinity)
     with tempfile.TemporaryDirectory(prefix="edgeops-bench-") as scratch:
-        subject = _subject(request, request.model, Path(scratch) / "model", events)
+        subject = opened(request, request.model, Path(scratch) / "model", events)
         other = (
-            _subject(request, request.against, Path(scratch) / "against", events)
+            opened(request, request.against, Path(scratch) / "against", events)
             if request.against
             else None
         )
         if other is not None:
-            _alike(subject, other)
-        samples = _samples(request, subject)
+            alike(subject, other)
+        samples = samples_of(request, subject)
         result = _measured(request, (subject, other), samples, cpus, events)
     return _judged(result)
-
-
-def processors(text: str) -> tuple[int, ...]:
-    """Return the processors that ``0,2-3`` names; raises UsageProblem ``affinity-bad``."""
-    if not text:
-        return ()
-    found: set[int] = set()
-    if _CPUS.fullmatch(text):
-        for part in text.split(","):
-            low, _, high = part.partition("-")
-            found.update(range(int(low), min(int(high or low), _MOST_CPUS) + 1))
-    if not found or max(found) >= _MOST_CPUS:
-        raise UsageProblem(
-            "affinity-bad",
-            f"{text!r} names no processors",
-            where="--affinity",
-            why="processors are numbers from 0 on, with commas and ranges",
-            fix="write it like --affinity 0 or --affinity 0,2-3",
-        )
-    return tuple(sorted(found))
-
-
-def _check_usage(request: Request) -> None:
-    for given in filter(None, (request.model, request.against)):
-        # Both, before the first of them is converted.
-        if not (request.root / given).exists():
-            raise _gone(request.root / given, given)
-    limit = request.max_seconds
-    if request.preset and request.preset not in PRESETS:
-        raise _usage(f"{request.preset!r} is no preset; there is {', '.join(PRESETS)}", "--preset")
-    if request.preset and request.sustained:
-        raise _usage("a preset and a sustained run are two ways to measure", "--preset")
-    long_s = max(MLPERF_S if request.preset else 0.0, request.sustained * 60)
-    if limit is not None and long_s and limit < long_s:
-        raise _usage(f"what is asked for takes {long_s:g} s, and {limit:g} s are allowed")
-
-
-def _gone(path: Path, given: Path) -> InputError:
-    return InputError(
-        "model-missing",
-        f"there is no model or variant {given}",
-        where=str(path),
-        why="no such file or folder",
-        fix="check the path, or make a variant: edgeops convert MODEL --to onnxruntime -o DIR",
-    )
-
-
-def _usage(why: str, where: str = "--max-seconds") -> UsageProblem:
-    return UsageProblem(
-        "bench-usage",
-        "bench cannot measure this as asked",
-        where=where,
-        why=why,
-        fix="see: edgeops bench --help",
-    )
-
-
-def _subject(request: Request, given: Path, scratch: Path, events: Events) -> Subject:
-    """Return the variant in a folder, or the one that a model file becomes in ``scratch``."""
-    path = request.root / given
-    if path.is_dir():
-        if request.engine and read_variant(path).engine != request.engine:
-            why = f"{given} is a variant for {read_variant(path).engine}, whatever --to says"
-            raise _usage(why, "--to")
-        return Subject(str(given), path, read_variant(path))
-    from edgeops.convert.make import convert_model
-
-    engine = request.engine or _OWN_ENGINE.get(path.suffix, "onnxruntime")
-    convert_model(path, engine, scratch, data=request.data, root=request.root, events=events)
-    return Subject(str(given), scratch, read_variant(scratch))
-
-
-def _samples(request: Request, subject: Subject) -> Samples:
-    from edgeops.project.datasets import samples_for
-    from edgeops.validate.measured import few
-
-    if request.data:
-        return few(samples_for(request.data, request.root, subject.variant.inputs))
-    return made_up(subject.variant, subject.folder)
-
-
-def _alike(subject: Subject, other: Subject) -> None:
-    """Refuse two variants that do not take the same inputs: they could not be given the same."""
-    ours, theirs = (
-        ", ".join(
-            sorted(f"{t.name}: {t.dtype}[{', '.join(map(str, t.shape[1:]))}]" for t in inputs)
-        )
-        for inputs in (subject.variant.inputs, other.variant.inputs)
-    )
-    if ours == theirs:
-        return
-    raise InputError(
-        "bench-inputs-differ",
-        f"{subject.name} and {other.name} do not take the same inputs",
-        where=other.name,
-        why=f"{subject.name} takes {ours}; {other.name} takes {theirs}",
-        fix="compare variants of the same model, or measure each by itself",
-    )
-
-
-def made_up(variant: Variant, folder: Path) -> Samples:
-    """Return seeded noise that a variant takes: N(0, 1), integers 0 and 1.
-
-    Where axes other than the first are open, sizes are tried on the engine here; raises InputError
-    ``bench-needs-data`` when that is not possible, or the model reads text.
-    """
-    import numpy as np
-
-    from edgeops.core.contracts import Samples
-
-    text = [tensor.name for tensor in variant.inputs if tensor.dtype == "str"]
-    if text:
-        raise _needs_data(f"{text[0]!r} is text, which cannot be made up")
-    if any(isinstance(size, str) for tensor in variant.inputs for size in tensor.shape[1:]):
-        return _tried(folder)
-    random = np.random.default_rng(0)
-    arrays = {}
-    for tensor in variant.inputs:
-        fixed = [int(size) for size in tensor.shape[1:]]
-        shape = (_NOISE_SAMPLES, *fixed) if tensor.shape else ()
-        whole = np.dtype(tensor.dtype).kind in "iub"
-        values = random.integers(0, 2, shape) if whole else random.standard_normal(shape)
-        arrays[tensor.name] = np.asarray(values).astype(tensor.dtype)
-    return Samples(arrays, None, _NOISE_SAMPLES, NOISE, "")
-
-
-def _tried(folder: Path) -> Samples:
-    from edgeops.convert.samples import synthetic
-    from edgeops.runtime.session import load_session
-
-    try:
-        return replace(synthetic(load_session(folder)), source=NOISE)
-    except InputError as error:
-        if error.code != "samples-needed":
-            raise
-        raise _needs_data(error.why) from error
-
-
-def _needs_data(why: str) -> InputError:
-    return InputError(
-        "bench-needs-data",
-        "the model does not run on made-up input",
-        where="--data",
-        why=why,
-        fix="give it samples: --data samples.npz, one array for each input",
-    )
 
 
 def _measured(
@@ -244,6 +71,7 @@ def _measured(
     cpus: tuple[int, ...],
     events: Events,
 ) -> dict[str, Any]:
+    from edgeops.validate.figures import noise_summary
     from edgeops.validate.measured import bench, device
 
     begun = time.monotonic()
@@ -259,8 +87,13 @@ def _measured(
             measured = measuring.measure(
                 subject.folder, seconds=ask.seconds, events=events, ask=ask
             )
-            where = {"device": {"name": request.device, **about}, "threads": request.threads}
-            result = _alone(subject, measured, samples, ask, len(cpus) or about.get("cores") or 1)
+            where = {"device": {**about, "name": request.device}, "threads": request.threads}
+            noise = noise_summary(
+                measured,
+                processors=len(cpus) or about.get("cores") or 1,
+                threads=request.threads,
+            )
+            result = _alone(subject, measured, samples, ask, noise)
             result = {**result, **where, "affinity": list(cpus)}
             if other is not None:
                 # Waiting for others to end their measurements takes nothing away from this one.
@@ -282,17 +115,16 @@ def _ask(request: Request, limit: float, *, beside: bool) -> Ask:
 
 
 def _alone(
-    subject: Subject, measured: Measured, samples: Samples, ask: Ask, cpus: int
+    subject: Subject, measured: Measured, samples: Samples, ask: Ask, noise: Noise
 ) -> dict[str, Any]:
     """Return what was measured of one variant."""
-    from edgeops.validate.figures import DRIFT, cost_figures, kept, noise_summary, notes
+    from edgeops.validate.figures import DRIFT, cost_figures, kept, notes
     from edgeops.validate.latency import mlperf_figure
     from edgeops.validate.noise import notes as noise_notes
 
     figures = cost_figures(measured, subject.variant.bytes)
     if ask.preset:
         figures["mlperf_p90_ms"] = mlperf_figure(kept(measured))
-    noise = noise_summary(measured, processors=cpus, threads=1)
     first = measured.answers[0]
     told = [*notes(measured, figures), *noise_notes(noise)]
     if samples.source == NOISE:
