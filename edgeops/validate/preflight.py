@@ -10,6 +10,7 @@ from edgeops.core.gates import REVISION, is_measured, parse_name, unknown_gates
 from edgeops.core.project import FILE
 from edgeops.errors import EdgeopsError, Finding, InputError, from_findings
 from edgeops.validate import relative
+from edgeops.validate.devices.binaries import refuse_binary
 from edgeops.validate.figures import names
 from edgeops.validate.metrics import figure_name, resolve
 from edgeops.validate.slices import figure_names
@@ -49,7 +50,18 @@ def findings(
         resolve(metric, root)
     except EdgeopsError as error:
         found.append(_as_finding(error, _where(root, *stage, "metric")))
-    return [*found, *wrong]
+    return [*found, *_tool(root, target), *wrong]
+
+
+def _tool(root: Path, target: Target) -> list[Finding]:
+    """Return why the benchmark tool that a target names cannot measure there."""
+    if not target.binary:
+        return []
+    try:
+        refuse_binary(target.device, root / target.binary, target.engine)
+    except EdgeopsError as error:
+        return [_as_finding(error, _where(root, "targets", target.name, "binary"))]
+    return []
 
 
 def known(

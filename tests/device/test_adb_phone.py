@@ -6,6 +6,7 @@ MNNV2Basic.out, ModuleBasic.out, benchmark.out); tests of those that are not the
 
 from __future__ import annotations
 
+import json
 import os
 import shutil
 import sys
@@ -24,7 +25,8 @@ from edgeops.errors import EdgeopsError, ExitCode, InputError, MissingError, Tra
 from edgeops.runtime.probe import FORMAT, read_outputs, write_samples
 from edgeops.validate.devices.adb import AdbDevice
 from tests.device._phone import commands, getprop, script
-from tests.helpers import write_tiny_model
+from tests.functional._toy import edit, git
+from tests.helpers import write_tiny_data, write_tiny_model
 
 pytestmark = pytest.mark.timeout(300)
 STAND_IN = Path(__file__).with_name("_benchmark_model.py")
@@ -419,3 +421,68 @@ def test_energy_comes_from_looks_at_the_battery(phone, tmp_path):
     assert ran.text.strip() == "done"
     assert set(ran.power) == {(-500000, 4000000)}
     assert ran.peak_bytes > 0
+
+
+PROJECT = """
+project: handheld
+version: 1.0.0
+model: model.onnx
+data:
+  evaluation: data.npz
+targets:
+  phone: {engine: litert, device: adb, binary: tools/benchmark_model}
+stages:
+  convert: {}
+  validate:
+    seconds: 0.5
+    gates:
+      accuracy: ">= 0.9"
+      latency_mean_ms: "<= 1000"
+"""
+
+
+@pytest.fixture
+def project(tmp_path, phone):
+    """Lay down a project whose target is a phone with LiteRT's tool."""
+    root = tmp_path / "project"
+    model = write_tiny_model(root / "model.onnx", hidden=20_000)
+    write_tiny_data(root / "data.npz", model, count=12)
+    (root / "edgeops.yaml").write_text(PROJECT)
+    (root / "tools").mkdir()
+    tool(root / "tools", "benchmark_model", STAND_IN.read_text())
+    git(root, "init", "--quiet")
+    return root
+
+
+def test_a_phone_is_a_target_like_any_other(project, capsys):
+    assert main(["-C", str(project), "run"]) == 0
+    capsys.readouterr()
+    evidence = json.loads((project / "reports" / "phone" / "evidence.json").read_text())
+    figures = evidence["figures"]
+    assert figures["accuracy"]["value"] == 1.0
+    assert figures["latency_mean_ms"]["value"] > 0
+    assert "as benchmark_model tells it" in figures["latency_mean_ms"]["method"]
+    assert figures["latency_p90_ms"]["value"] is None
+    assert "5th, 50th and 95th" in figures["latency_p90_ms"]["absent"]
+    assert {gate["verdict"] for gate in evidence["gates"]} == {"pass"}
+    assert evidence["device"]["model"] == "Maker Phone 5"
+    assert evidence["engine_version"].startswith("benchmark_model sha256:")
+    file = "reports/phone/evidence.json"
+    assert main(["-C", str(project), "validate", "--replay", file, "--json"]) == 0
+    assert json.loads(capsys.readouterr().out)["verdict"] == "pass"
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "code"),
+    [
+        ("device: adb", "device: local", "binary-not-taken"),
+        ("tools/benchmark_model", "tools/nothing", "binary-missing"),
+        ("engine: litert", "engine: mnn", "binary-engine"),
+    ],
+)
+def test_a_tool_that_does_not_fit_is_found_before_anything_runs(project, capsys, old, new, code):
+    edit(project, old, new)
+    assert main(["-C", str(project), "run", "--dry-run", "--json"]) == 3
+    document = json.loads(capsys.readouterr().out)
+    assert document["error"]["code"] == code
+    assert document["error"]["where"].startswith("edgeops.yaml:8:")

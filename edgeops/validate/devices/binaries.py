@@ -13,6 +13,7 @@ from fnmatch import fnmatchcase
 from importlib import import_module
 from typing import TYPE_CHECKING, Any, Protocol
 
+from edgeops.core import registry
 from edgeops.errors import InputError
 
 if TYPE_CHECKING:
@@ -146,21 +147,35 @@ def tool_for(binary: Path, variant: Variant, model: Path) -> Tool:
     Raises InputError ``binary-unknown`` for a name that no engine gives its tool, and
     ``binary-engine`` when the tool runs another engine's files than the variant's.
     """
+    tool: Tool = _kind(binary, variant.engine)(variant, model)
+    return tool
+
+
+def refuse_binary(device: str, binary: Path, engine: str) -> None:
+    """Refuse a tool that the device does not take, that is not here, or of another engine.
+
+    Raises as ``with_binary`` and ``tool_for``, MissingError ``plugin-unknown``.
+    """
+    with_binary(registry.get("devices", device.partition(":")[0]), binary)
+    _kind(binary, engine)
+
+
+def _kind(binary: Path, engine: str) -> Any:
+    """Return the class of the tool that a file is, for an engine's models."""
     for pattern, place in _TOOLS.items():
         if not fnmatchcase(binary.name, pattern):
             continue
         module, _, name = place.partition(":")
         kind = getattr(import_module(f"edgeops.validate.devices.{module}"), name)
-        if kind.engine != variant.engine:
-            raise InputError(
-                "binary-engine",
-                f"{kind.name} does not run {variant.engine} models",
-                where=str(binary),
-                why=f"it is the benchmark tool of {kind.engine}",
-                fix=f"name the tool of {variant.engine} as `binary`, or set `engine: {kind.engine}`",
-            )
-        tool: Tool = kind(variant, model)
-        return tool
+        if kind.engine == engine:
+            return kind
+        raise InputError(
+            "binary-engine",
+            f"{kind.name} does not run {engine} models",
+            where=str(binary),
+            why=f"it is the benchmark tool of {kind.engine}",
+            fix=f"name the tool of {engine} as `binary`, or set `engine: {kind.engine}`",
+        )
     raise InputError(
         "binary-unknown",
         f"{binary.name} is no benchmark tool that edgeops knows",
