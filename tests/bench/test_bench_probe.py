@@ -1,7 +1,8 @@
 """What measuring itself costs a call: the timed loop against the engine's own, in turns.
 
-The loop writes its pulse into memory that is shared, as below a supervisor. Only figures are
-printed, and the bound of 2 % or 20 microseconds is judged, on the median over many short turns.
+The loop writes its pulse into memory that is shared, as below a supervisor. The figures are medians
+over many short turns, in processor time and by the clock. The bound of 2 % or 20 microseconds is
+held by processor time, for what the clock shows is the neighbours' too.
 """
 
 from __future__ import annotations
@@ -42,20 +43,23 @@ def models(tmp_path):
     }
 
 
+def clocks():
+    return np.array([time.process_time_ns(), time.perf_counter_ns()])
+
+
 def bare(run, feeds, count):
     """Return the nanoseconds that so many calls take in a loop that does nothing else."""
-    start = time.perf_counter_ns()
+    start = clocks()
     for feed in islice(cycle(feeds), count):
         run(feed)
-    return time.perf_counter_ns() - start
+    return clocks() - start
 
 
-def probed(run, feeds, count, monkeypatch):
-    """Return the nanoseconds that the timed loop takes for so many, and the median of its times."""
-    monkeypatch.setattr(measure, "MOST_CALLS", count)
-    start = time.perf_counter_ns()
-    times = measure.time_calls(run, feeds, 1e6, least=1)
-    return time.perf_counter_ns() - start, statistics.median(times)
+def probed(run, feeds, count):
+    """Return the nanoseconds that the timed loop takes for so many calls."""
+    start = clocks()
+    measure.time_calls(run, feeds, 1e6, least=1)
+    return clocks() - start
 
 
 def test_timed_loop_costs_a_call_next_to_nothing(tmp_path, monkeypatch, capsys):
@@ -69,27 +73,31 @@ def test_timed_loop_costs_a_call_next_to_nothing(tmp_path, monkeypatch, capsys):
             return engine.run(names, feed)
 
         feeds = [feed] * 8
-        count = max(4, int(TURN_S * 1e9 / (bare(alone, feeds, 200) / 200)))
-        ratios, extra = [], []
+        count = max(4, int(TURN_S * 1e9 / (bare(alone, feeds, 200)[0] / 200)))
+        monkeypatch.setattr(measure, "MOST_CALLS", count)
         with measure.undisturbed():
-            for turn in range(TURNS):
-                order = (0, 1) if turn % 2 else (1, 0)
-                found = {}
-                for which in order:
-                    found[which] = (
-                        probed(session.run, feeds, count, monkeypatch)[0]
-                        if which
-                        else bare(alone, feeds, count)
-                    )
-                ratios.append(found[1] / found[0])
-                extra.append((found[1] - found[0]) / count / 1e3)
-        ratio, microseconds = statistics.median(ratios), statistics.median(extra)
+            turns = [
+                turn_of(alone, session.run, feeds, count, first=turn % 2) for turn in range(TURNS)
+            ]
+        ones, others = (np.array(side, float) for side in zip(*turns, strict=True))
+        ratios = np.median(others / ones, axis=0)
+        extra = np.median(others - ones, axis=0) / count / 1e3
         with capsys.disabled():
             sys.stdout.write(
-                f"\n{name}: {count} calls a turn, {TURNS} turns; probe / bare engine loop "
-                f"{ratio:.4f}, {microseconds:+.2f} us a call\n"
+                f"\n{name}: {count} calls a turn, {TURNS} turns, timed loop / engine's own: "
+                f"processor time {ratios[0]:.4f} ({extra[0]:+.2f} us a call), "
+                f"clock {ratios[1]:.4f} ({extra[1]:+.2f} us)\n"
             )
-        assert ratio - 1 <= MOST_SHARE or microseconds <= MOST_US
+        assert ratios[0] - 1 <= MOST_SHARE or extra[0] <= MOST_US
+
+
+def turn_of(alone, watched, feeds, count, *, first):
+    """Run both loops, one of them first; returns what the bare one and the timed one took."""
+    if first:
+        other = probed(watched, feeds, count)
+        return bare(alone, feeds, count), other
+    one = bare(alone, feeds, count)
+    return one, probed(watched, feeds, count)
 
 
 def test_program_says_what_a_loop_in_a_process_of_its_own_says(tmp_path, capsys):
