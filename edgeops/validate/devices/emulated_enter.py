@@ -42,8 +42,9 @@ class Entrance:
     def argv(self, command: str, *, writable: bool = False) -> list[str]:
         """Return the program and arguments that run a command line of ``sh`` in the userland.
 
-        Only the home, ``/tmp`` and ``/dev/shm`` can be written, all of it when ``writable``. All
-        that it starts ends with it; in namespaces it sees no network and no other processes.
+        Only the home, ``/tmp`` and ``/dev/shm`` can be written, all when ``writable``. All that
+        it starts ends with it; it sees no network and no other processes. With proot none of
+        this holds.
         """
         arguments = _proot if self.way == PROOT else _namespaces
         return arguments(self.userland, self.qemu, command, writable=writable)
@@ -132,6 +133,6 @@ def _proot(userland: Userland, qemu: str, command: str, *, writable: bool) -> li
     bound = [f"{userland.home}:{HOME}", "/proc", f"{root}/etc/edgeops-cpuinfo:/proc/cpuinfo"]
     devices = [f"/dev/{name}" for name in ("null", "zero", "full", "random", "urandom", "shm")]
     binds = [part for each in (*bound, *devices, "/tmp") for part in ("-b", each)]  # noqa: S108 - proot has no tmpfs
-    enter = ["proot", "--kill-on-exit", "-q", qemu, "-r", str(root), *binds, "-w", HOME]
+    enter = ["proot", "-q", qemu, "-r", str(root), *binds, "-w", HOME]
     inside = ["/usr/bin/env", "-i", *_variables(userland), "sh", "-c"]
     return [*enter, *inside, command]

@@ -21,7 +21,7 @@ from edgeops.validate.devices.emulated_enter import HOME, Entrance, enter, find_
 from edgeops.validate.devices.emulated_userland import NUMPY
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Mapping
 
     from edgeops.validate.devices.emulated_userland import Userland
 
@@ -51,7 +51,7 @@ def make(userland: Userland, tell: Callable[[str], None]) -> Made:
         tell(f"unpacking {len(debs)} packages")
         emulated_debs.unpack(debs, root, recipe["leave_out"])
         glibc = emulated_debs.version_in(debs, "libc6").partition("-")[0]
-    _furnish(root, recipe["processor"]["cpuinfo"].strip())
+    _furnish(root, recipe["processor"])
     python = userland.executable.readlink().name.removeprefix("python")
     entrance = enter(userland)
     tell(f"installing {len(userland.versions)} packages for aarch64 and Python {python}")
@@ -65,25 +65,34 @@ def make(userland: Userland, tell: Callable[[str], None]) -> Made:
     return Made(there, python, f"apt, pip and qemu ({entrance.way})", about)
 
 
-def _furnish(root: Path, cpuinfo: str) -> None:
+def _furnish(root: Path, processor: Mapping[str, str]) -> None:
     """Lay down what scripts of packages would, places to mount on, and what the processor is.
 
     The engines' own look at the processor ends in a crash on what the machine's own ``/proc`` and
-    ``/sys`` say of another architecture.
+    ``/sys`` say of another architecture (ONNX Runtime), and where nothing says it (OpenVINO).
     """
     for folder in _FOLDERS:
         (root / folder).mkdir(parents=True, exist_ok=True)
     for name in _DEVICES:
         (root / "dev" / name).touch()
     (root / "dev" / "fd").symlink_to("/proc/self/fd")
-    for name, text in _FILES.items():
-        (root / name).write_text(text)
     cores = os.cpu_count() or 1
-    (root / _CPUS).mkdir(parents=True)
-    for name in ("possible", "present", "online"):
-        (root / _CPUS / name).write_text(f"0-{cores - 1}\n" if cores > 1 else "0\n")
-    one = [f"processor\t: {number}\n{cpuinfo}\n" for number in range(cores)]
-    (root / "etc" / "edgeops-cpuinfo").write_text("\n".join(one))
+    every = f"0-{cores - 1}" if cores > 1 else "0"
+    one = [f"processor\t: {number}\n{processor['cpuinfo'].strip()}\n" for number in range(cores)]
+    texts = {**_FILES, "etc/edgeops-cpuinfo": "\n".join(one)}
+    texts |= {f"{_CPUS}/{name}": f"{every}\n" for name in ("possible", "present", "online")}
+    for number in range(cores):
+        about = {
+            "regs/identification/midr_el1": processor["midr"],
+            "topology/core_id": str(number),
+            "topology/physical_package_id": "0",
+            "topology/thread_siblings": f"{1 << number:x}",
+            "topology/core_siblings": f"{(1 << cores) - 1:x}",
+        }
+        texts |= {f"{_CPUS}/cpu{number}/{name}": f"{text}\n" for name, text in about.items()}
+    for name, text in texts.items():
+        (root / name).parent.mkdir(parents=True, exist_ok=True)
+        (root / name).write_text(text)
 
 
 def _try_out(
