@@ -27,6 +27,8 @@ if TYPE_CHECKING:
 
     from edgeops.core.contracts import Metric
 
+# Of the span of the scores: 8 bits cannot hold probabilities whose sum is exactly 1.
+_SAME_SUM = 0.01
 # Above this, the terms of F1 (three columns a class) take more room than resampling takes time.
 _MOST_CLASSES = 64
 
@@ -161,7 +163,8 @@ class Auc:
         """Return the area, in [0, 1]; nan when scores are not finite.
 
         The mean of each class's area against the rest: unlike scikit-learn's own multi-class form
-        this does not need scores that sum to 1, and is equal to it where they do. Raises
+        this does not need scores that sum to 1, and is equal to it where they do. Of two classes
+        the second against the first, by the difference of their scores. Raises
         InputError ``metric-undefined`` when only one class is labelled.
         """
         import numpy as np
@@ -217,8 +220,8 @@ class Auc:
         seen = np.unique(right)
         scored = array.dtype.kind == "f" or scores.are_scores(array)
         if scored and right.dtype.kind in "iub" and len(seen) > 1:
-            if flat.shape[1] <= 2:  # noqa: PLR2004 - two classes: the score of the second one
-                return [(flat[:, -1], right == seen[-1])]
+            if flat.shape[1] <= 2:  # noqa: PLR2004 - two classes: one against the other is enough
+                return [(_second(flat), right == seen[-1])]
             inside = seen[(seen >= 0) & (seen < flat.shape[1])]
             if inside.size:
                 return [(flat[:, one], right == one) for one in inside]
@@ -257,6 +260,21 @@ class OwnMetric:
                 why=f"{type(error).__name__}: {error}",
                 fix="mend the function: it is called with {output name: array} and labels",
             ) from error
+
+
+def _second(flat: Any) -> Any:
+    """Return the score of the second of two classes, ``[samples, 1 or 2] -> [samples]``.
+
+    Two scores that always come to the same sum (probabilities) say the same, so the second is
+    taken as it is; of others (logits) their difference, on which the probability depends.
+    """
+    import numpy as np
+
+    if flat.shape[1] == 1 or not np.isfinite(flat).all():
+        return flat[:, -1]
+    real = flat.astype(float)
+    same = np.ptp(real.sum(axis=1)) <= _SAME_SUM * np.ptp(real)
+    return flat[:, 1] if same else real[:, 1] - real[:, 0]
 
 
 def _area(ranks: Any, right: Any, weights: Any) -> Any:

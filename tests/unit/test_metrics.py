@@ -79,6 +79,15 @@ def test_auc_of_two_classes_takes_the_score_of_the_second():
     assert Auc().score({"p": two[:, 1]}, labels) == 0.75
 
 
+def test_auc_of_two_logits_is_that_of_the_probabilities_they_stand_for():
+    random = np.random.default_rng(8)
+    logits, labels = random.normal(size=(60, 2)), random.integers(0, 2, 60)
+    chances = np.exp(logits) / np.exp(logits).sum(axis=1, keepdims=True)
+    assert Auc().score({"p": logits}, labels) == pytest.approx(
+        Auc().score({"p": chances}, labels), abs=1e-12
+    )
+
+
 @pytest.mark.parametrize("weights", [[[3, 1, 2, 2]], [[1, 0, 1, 0]]])
 def test_auc_by_weights_is_the_auc_of_repeated_samples(weights):
     labels = np.array([0, 0, 1, 1])
