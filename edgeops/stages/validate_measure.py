@@ -2,49 +2,27 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
 from edgeops.core.evidence import Evidence
 from edgeops.core.files import canonical_json, write_atomic
-from edgeops.core.gates import Figure, parse_bound
-from edgeops.core.variant import read_variant
-from edgeops.errors import (
-    EdgeopsError,
-    InputError,
-    MissingError,
-    RefusedError,
-    StageFailed,
-    TransportError,
-)
+from edgeops.core.gates import Figure
+from edgeops.errors import EdgeopsError, MissingError, TransportError
+from edgeops.stages.validate_against import Comparing, Found
 from edgeops.validate import again
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
-    from pathlib import Path
 
     from edgeops.core.events import Events
     from edgeops.stages.validate import ValidateOptions
     from edgeops.stages.validate_job import Job
-    from edgeops.validate.measured import Bench, Measured
+    from edgeops.validate.measured import Measured
     from edgeops.validate.worst import Worst
 
 PARTIAL = "edgeops.partial/1"
-
-
-@dataclass
-class Found:
-    """What is known of a job so far; all of it is kept when the device is lost."""
-
-    device: dict[str, Any] = field(default_factory=dict)
-    figures: dict[str, Figure] = field(default_factory=dict)
-    kept: dict[str, Any] = field(default_factory=dict)
-    extra: dict[str, Any] = field(default_factory=dict)
-    notes: list[str] = field(default_factory=list)
-    trials: dict[str, list[dict[str, Any]]] = field(default_factory=dict)
-    measured: Measured | None = None
-    worst: Sequence[Worst] = ()
 
 
 @dataclass(frozen=True)
@@ -109,9 +87,10 @@ def _measure(job: Job, found: Found, events: Events) -> None:
             _tell(found.figures, events)
             found.figures |= cost_figures(measured, job.variant.bytes)
             found.kept |= again.kept(measured, job.variant.bytes)
-            _against_fp32(job, measuring, found, events)
+            comparing = Comparing(job, measuring, found, events)
+            comparing.with_fp32()
             for against in job.earlier:
-                _against(against, job, measuring, found, events)
+                comparing.with_earlier(against)
     processors = len(job.affinity) or int(found.device.get("cores") or 1)
     noise = noise_summary(measured, processors=processors, threads=job.threads)
     found.notes += [*notes(measured, found.figures), *noise_notes(noise)]
@@ -153,79 +132,6 @@ def _score(job: Job, found: Found, measured: Measured) -> None:
     found.worst = worst_samples(
         job.source, measured.outputs, samples, metric=job.metric, output=output
     )
-
-
-def _against_fp32(job: Job, measuring: Bench, found: Found, events: Events) -> None:
-    from edgeops.validate.figures import RATIO, same_bytes
-
-    if job.fp32 is None:
-        found.figures[RATIO] = Figure(None, noisy=True, absent=job.no_fp32)
-    elif job.fp32 == job.folder:
-        found.figures[RATIO] = same_bytes()
-    else:
-        events.step(f"comparing {job.name} with its fp32 form, in pairs")
-        _pair(RATIO, job.fp32, "", job, measuring, found, events)
-
-
-def _against(against: str, job: Job, measuring: Bench, found: Found, events: Events) -> None:
-    """Add the figures against the last published variant, or that of a revision."""
-    from edgeops.validate import relative
-
-    metric = job.metric
-    names = relative.names_of(against, metric.name)
-    earlier = job.earlier[against]
-    then = read_variant(earlier.folder) if earlier.folder else None
-    kept = earlier.kept(metric.name, then.bytes if then else None)
-    found.kept.setdefault("earlier", {})[against] = kept
-    figures = found.figures
-    figures[names.size] = relative.size_ratio(kept, figures["model_mb"].value or 0.0)
-    data = {"digest": job.samples.digest, "samples": job.samples.count}
-    figures[names.drop] = relative.loss(
-        kept, metric, figures.get(metric.name), found.kept["accuracy"], data
-    )
-    if earlier.folder is None or then is None:
-        figures[names.latency] = replace(relative.missing(kept), noisy=True)
-    elif then.digest == job.variant.digest:
-        method = f"it is {earlier.label}, byte for byte: nothing to compare"
-        figures[names.latency] = Figure(1.0, method=method)
-    else:
-        events.step(f"comparing {job.name} with {earlier.label}, in pairs")
-        try:
-            _pair(names.latency, earlier.folder, earlier.label, job, measuring, found, events)
-        except (InputError, RefusedError, MissingError, StageFailed) as error:
-            if "disk" in error.code:
-                raise
-            why = ": ".join(filter(None, (error.what, error.why)))
-            absent = f"{earlier.label} cannot be run here: {why}"
-            figures[names.latency] = Figure(None, noisy=True, absent=absent)
-
-
-def _pair(
-    name: str,
-    against: Path,
-    label: str,
-    job: Job,
-    measuring: Bench,
-    found: Found,
-    events: Events,
-) -> None:
-    """Add the ratio of times against another variant, and its trials.
-
-    Measured until the gate on it is decided, or the time is over.
-    """
-    bounds = [parse_bound(job.gates[name]).number] if name in job.gates else []
-    try:
-        trials = measuring.pair(
-            job.folder, against, seconds=job.options.seconds, bounds=bounds, events=events
-        )
-    except RefusedError as error:
-        if error.code != "binary-pairs":
-            raise
-        found.figures[name] = Figure(None, noisy=True, absent=error.what)
-        return
-    found.trials[name] = trials
-    found.kept.setdefault("pairs", {})[name] = {"label": label, "trials": trials}
-    found.figures[name] = again.paired(found.kept["pairs"][name])
 
 
 def _tell(figures: Mapping[str, Figure], events: Events, only: Sequence[str] = ()) -> None:

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from edgeops.core import registry, sequential
 from edgeops.core.events import Silence
-from edgeops.errors import TransportError
+from edgeops.errors import InputError, TransportError
 from edgeops.runtime.probe import FORMAT, read_outputs, write_samples
 from edgeops.validate.devices.binaries import with_binary
 
@@ -150,6 +150,23 @@ class Bench:
             events.advance()
         no_outputs = "" if outputs else str((answers[0].get("absent") or {}).get("outputs", ""))
         return Measured(tuple(answers), outputs, self._unjudged, no_outputs)
+
+    def outputs(self, variant: Path, *, events: Events) -> dict[str, Any]:
+        """Return what a variant answers to the whole data set; nothing is timed.
+
+        Raises InputError ``outputs-absent`` where the device gives none, and what it reports.
+        """
+        answer = self._run(self._ask(variant, Ask(0.0), first=True), events)
+        if "outputs" not in answer:
+            raise InputError(
+                "outputs-absent",
+                "the device gives no outputs of a variant",
+                why=str((answer.get("absent") or {}).get("outputs", "")),
+                fix="measure accuracy on a device with Python",
+            )
+        path = self._scratch / "outputs.npz"
+        self._device.pull("outputs.npz", path)
+        return read_outputs(path, answer["outputs"])
 
     def pair(
         self,

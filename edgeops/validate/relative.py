@@ -50,7 +50,7 @@ class Earlier:
             "data": None,
         }
         if self.evidence is None:
-            return found
+            return found | {"value": None, "accuracy": {}}
         value, size = (self.evidence.figures.get(name) for name in (metric, _SIZE))
         if found["mb"] is None and size is not None:
             found["mb"] = size.value
@@ -130,7 +130,7 @@ def loss(
 
     label = then["label"]
     if then["data"] is None:
-        return missing(then, f"no evidence of {label} is there" if not then["absent"] else "")
+        return missing(then, "" if then["absent"] else f"no evidence of {label} is there")
     if any(then["data"][name] != data[name] for name in ("digest", "samples")):
         return missing(then, f"{label} was measured on other evaluation data")
     if then["accuracy"] and kept:
