@@ -21,9 +21,9 @@ def parts(slices: Mapping[str, Any]) -> dict[str, Any]:
 
     found = {}
     for key, array in slices.items():
-        texts = texts_of(array)
-        for value in ordered(set(texts)):
-            found[f"{key}={value}"] = np.array([text == value for text in texts])
+        texts = np.array(texts_of(array))
+        for value in ordered(set(texts.tolist())):
+            found[f"{key}={value}"] = texts == value
     return found
 
 
@@ -33,6 +33,8 @@ def texts_of(array: Any) -> list[str]:
         return [_number(float(value)) for value in array]
     if array.dtype.kind == "b":
         return [str(bool(value)).lower() for value in array]
+    if array.dtype.kind == "S":
+        return [value.decode() for value in array.tolist()]
     return [str(value) for value in array]
 
 
