@@ -150,6 +150,9 @@ def _ask(rows: Iterable[dict[str, Any]]) -> None:
 
 def _lacks(about: Mapping[str, Any], row: Mapping[str, Any]) -> list[str]:
     """Return what a device lacks for a target, each with the line that installs it there."""
+    if row.get("binary"):
+        # The engine's own tool measures there, and is sent when it does.
+        return []
     engine = about.get("engines", {}).get(row["engine"], {})
     lacks = []
     if "numpy" in about and not about["numpy"]:
@@ -270,6 +273,7 @@ def _target(target: Target) -> dict[str, Any]:
         "device": target.device,
         "precision": target.precision,
         "threads": target.threads,
+        **({"binary": target.binary} if target.binary else {}),
         "missing": [],
     }
     if engine is None:

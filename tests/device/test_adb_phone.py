@@ -486,3 +486,22 @@ def test_a_tool_that_does_not_fit_is_found_before_anything_runs(project, capsys,
     document = json.loads(capsys.readouterr().out)
     assert document["error"]["code"] == code
     assert document["error"]["where"].startswith("edgeops.yaml:8:")
+
+
+def test_outputs_alone_take_no_timing(phone, variants, benchmark_model, tmp_path):
+    with AdbDevice().with_binary(benchmark_model).reach("") as reached:
+        request, _ = pushed(reached, tmp_path, variants("litert"), count=3)
+        request |= {"data": request["few"], "out": "out.npz", "seconds": 0}
+        answer = reached.run(request, timeout_s=60)
+    assert answer["outputs"]["names"]
+    assert "latency" not in answer
+
+
+def test_a_tool_without_outputs_cannot_replay(phone, variants, tmp_path):
+    binary = tool(tmp_path, "onnxruntime_perf_test", PERF_TEST)
+    with AdbDevice().with_binary(binary).reach("") as reached:
+        request, _ = pushed(reached, tmp_path, variants("onnxruntime"))
+        request |= {"do": "replay", "data": request["few"], "out": "out.npz"}
+        with pytest.raises(EdgeopsError) as refused:
+            reached.run(request, timeout_s=60)
+    assert refused.value.code == "binary-no-outputs"

@@ -123,7 +123,9 @@ class Phone:
         job = self._job(request)
         if kind == "replay":
             return self._outputs(job, request, {}, timeout_s=timeout_s, tell=tell, go_on=True)
-        answer = self._timed(job, request, timeout_s=timeout_s, tell=tell)
+        answer = {"format": FORMAT, "tool": job.tool.name}
+        if any(request.get(name) for name in ("seconds", "preset", "sustained_s")):
+            answer = self._timed(job, request, timeout_s=timeout_s, tell=tell)
         if request.get("data"):
             answer = self._outputs(
                 job, request, answer, timeout_s=timeout_s, tell=tell, go_on=False
@@ -224,14 +226,8 @@ class Phone:
         from edgeops.validate.devices.phone_rows import evaluate
 
         if job.tool.no_outputs:
-            if go_on:
-                raise RefusedError(
-                    "binary-no-outputs",
-                    f"{job.tool.name} cannot replay samples",
-                    where=self.shell.where,
-                    why=job.tool.no_outputs,
-                    fix="name a tool that gives outputs, or replay on a device with Python",
-                )
+            if "latency" not in answer:
+                raise self._no_outputs(job.tool)
             answer["absent"] = {**answer.get("absent", {}), "outputs": job.tool.no_outputs}
             return answer
         samples = self._samples(request["data"])
@@ -241,17 +237,12 @@ class Phone:
         def ask(files: list[bytes], sizes: list[int], count: int) -> tuple[list[int], bytes]:
             for index, data in enumerate(files):
                 self._send(data, f"feed{index}")
+            command = job.tool.answering(job.plan)
             ran = job.place.answers(
-                job.tool.answering(job.plan),
-                sizes,
-                count,
-                timeout_s=timeout_s,
-                tell=tell,
-                go_on=go_on,
+                command, sizes, count, timeout_s=timeout_s, tell=tell, go_on=go_on
             )
-            path = self._scratch / _ANSWERS
-            self.shell.get(f"{self._device.files}/{_ANSWERS}", path)
-            return ran.rows, path.read_bytes()
+            self._device.pull(_ANSWERS, self._scratch / _ANSWERS)
+            return ran.rows, (self._scratch / _ANSWERS).read_bytes()
 
         found = evaluate(job.tool, job.plan.variant, samples, ask, self.shell.where)
         path = self._scratch / f"outputs{len(self._here)}.npz"
@@ -261,6 +252,16 @@ class Phone:
         errors = {"errors": found.errors, "format": FORMAT} if go_on else {}
         version = {"engine_version": self._version()}
         return {**version, **answer, "outputs": {**about, **rows}, **errors}
+
+    def _no_outputs(self, tool: Tool) -> RefusedError:
+        """Return the error for a tool that gives no outputs where they are all that is wanted."""
+        return RefusedError(
+            "binary-no-outputs",
+            f"{tool.name} cannot run samples",
+            where=self.shell.where,
+            why=tool.no_outputs,
+            fix="name a tool that gives outputs, or replay on a device with Python",
+        )
 
     def _samples(self, about: Mapping[str, Any]) -> Samples:
         return read_samples({**about, "file": str(self._here[str(about["file"])])})

@@ -8,6 +8,9 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
+NO_PYTHON = (
+    "the device has no Python; name the engine's benchmark tool as `binary` of the target instead"
+)
 _KILO = 1000
 _MB = 1_000_000
 _PROPERTIES = (
@@ -138,7 +141,7 @@ def about(text: str) -> dict[str, Any]:
         "engines": {},
         "energy": energy(facts),
     }
-    absent = dict.fromkeys(("python", "numpy", "engines"), "the device has no Python")
+    absent = dict.fromkeys(("python", "numpy", "engines"), NO_PYTHON)
     for name, fact in wanted.items():
         try:
             found[name] = fact()
