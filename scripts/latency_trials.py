@@ -4,13 +4,14 @@
     python scripts/latency_trials.py [--runs 500] [--only KIND,...] [--write]
     python scripts/latency_trials.py --boundary [--runs 2000000]
     python scripts/latency_trials.py --record VARIANT [--trials 150]
-    python scripts/latency_trials.py --measure [--runs 5] [--processor 1] [--write]
+    python scripts/latency_trials.py --measure [--runs 5] [--processor 1] [--real-time] [--write]
 
 The first compares a model with itself (A/A) and with one that is 3 % slower (A/B), ``--runs`` times
 each, on simulated machines of several kinds and on trials recorded here; no time is measured.
 ``--boundary`` finds the numbers of ``edgeops.core.sequential.TAILS``. ``--record`` times a variant
 against itself and keeps the trials in tests/data. ``--measure`` compares real models, one of which
-has 3 % more work, with nobody else and with a busy process on the same processor.
+has 3 % more work, with nobody else and with a busy process on the same processor; on a machine that
+others use, ``--real-time`` keeps them off the processor of the first kind.
 """
 
 from __future__ import annotations
@@ -199,7 +200,7 @@ def chain(path: Path, layers: int) -> None:
     onnx.save(helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)]), path)
 
 
-def measure(runs: int, processor: int) -> str:
+def measure(runs: int, processor: int, *, real_time: bool) -> str:
     """Return the table of real comparisons, quiet and with a busy process on the same processor."""
     rows = []
     with tempfile.TemporaryDirectory() as name:
@@ -214,14 +215,20 @@ def measure(runs: int, processor: int) -> str:
         for busy in (False, True):
             for kind, layers in (("A/A", LAYERS), ("A/B", LAYERS + 1)):
                 pair = (scratch / str(layers), scratch / str(LAYERS))
-                found = [_compared(*pair, processor, busy=busy) for _ in range(runs)]
+                first = ["chrt", "-f", "1"] if real_time and not busy else []
+                found = [_compared(*pair, processor, first, busy=busy) for _ in range(runs)]
                 rows.append(_row(f"{'busy' if busy else 'quiet'}, {kind}", found))
                 print(*rows[-1], sep="  ", flush=True)
     return table(["processor, models", "verdicts", "ratios", "longest interval", "seconds"], rows)
 
 
-def _compared(variant: Path, against: Path, processor: int, *, busy: bool) -> dict[str, Any]:
-    """Return one comparison by ``edgeops bench``, as a user would make it."""
+def _compared(
+    variant: Path, against: Path, processor: int, first: list[str], *, busy: bool
+) -> dict[str, Any]:
+    """Return one comparison by ``edgeops bench``, as a user would make it.
+
+    Its lock is its own, so that measurements of others are not waited for.
+    """
     import json
 
     spinner = None
@@ -231,18 +238,20 @@ def _compared(variant: Path, against: Path, processor: int, *, busy: bool) -> di
     try:
         command = ["bench", str(variant), "--against", str(against), "--json"]
         done = subprocess.run(
-            [sys.executable, "-m", "edgeops", *command, "--affinity", str(processor)],
+            [*first, sys.executable, "-m", "edgeops", *command, "--affinity", str(processor)],
             capture_output=True,
             text=True,
             check=False,
-            env={**os.environ, "NO_COLOR": "1"},
+            env={**os.environ, "TMPDIR": str(variant.parent)},
         )
     finally:
         if spinner is not None:
             spinner.kill()
             spinner.wait()
     answer: dict[str, Any] = json.loads(done.stdout)
-    return answer["against"]
+    if "against" not in answer:
+        raise SystemExit(done.stdout)
+    return dict(answer["against"])
 
 
 def _row(name: str, found: list[dict[str, Any]]) -> list[str]:
@@ -270,13 +279,14 @@ def main() -> int:
     parser.add_argument("--trials", type=int, default=150)
     parser.add_argument("--measure", action="store_true")
     parser.add_argument("--processor", type=int, default=1)
+    parser.add_argument("--real-time", action="store_true")
     asked = parser.parse_args()
     if asked.boundary:
         boundary(asked.runs or 2_000_000)
     elif asked.record:
         record(asked.record.absolute(), asked.trials)
     elif asked.measure:
-        shown = measure(asked.runs or 5, asked.processor)
+        shown = measure(asked.runs or 5, asked.processor, real_time=asked.real_time)
         if asked.write:
             put(PAGE, "measured", shown)
     else:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from statistics import fmean
 from typing import TYPE_CHECKING, Any
 
 from edgeops.core.gates import Figure
@@ -134,10 +135,9 @@ def noise_summary(measured: Measured, *, processors: int, threads: int) -> Noise
     """Return how quiet it was while calls were timed; ``processors`` might be used."""
     answers = measured.answers
     counters = [answer.get("noise") or {} for answer in answers]
-    seconds = sum(sum(answer["latency_ns"]) for answer in answers) / 1e9
-    windows = (answers[0].get("sustained") or {}).get("windows")
-    if windows:
-        seconds = sum(each["calls"] * each["p50_ms"] for each in windows) / 1000
+    # Of a long loop not every time is kept, but their mean and how many there were.
+    times = [(answer["latency_ns"], answer.get("calls")) for answer in answers]
+    seconds = sum(fmean(kept) * (calls or len(kept)) for kept, calls in times if kept) / 1e9
     return summarize(counters, seconds, processors=processors, threads=threads)
 
 

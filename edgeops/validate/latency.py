@@ -297,8 +297,13 @@ def ratio_figure(
 
 
 def spread_figure(values: Sequence[float], unit: str, method: str) -> Figure:
-    """Return the median of one value a process, with the least and the largest as its interval."""
+    """Return the median of one value a process, with the least and the largest as its interval.
+
+    One process alone says nothing about the spread, and has none.
+    """
     ordered = sorted(values)
     middle = (ordered[(len(ordered) - 1) // 2] + ordered[len(ordered) // 2]) / 2
+    if len(ordered) == 1:
+        return Figure(middle, None, unit, f"{method}; one fresh process", 1, noisy=True)
     about = f"{method}; median of {len(ordered)} fresh processes, least to largest"
     return Figure(middle, (ordered[0], ordered[-1]), unit, about, len(ordered), noisy=True)

@@ -12,7 +12,7 @@ from edgeops.core.variant import TensorInfo, Variant
 from edgeops.errors import GateFailed, GateInconclusive, InputError, TransportError, UsageProblem
 from edgeops.stages.bench import _judged
 from edgeops.stages.bench_inputs import made_up, processors
-from edgeops.validate.figures import cost_figures, energy_figure, paired_figure
+from edgeops.validate.figures import cost_figures, energy_figure, noise_summary, paired_figure
 from edgeops.validate.measured import Ask, Bench, Measured
 
 
@@ -197,3 +197,12 @@ def test_times_of_an_emulated_device_are_not_judged_and_its_size_is():
     assert paired_figure(paired).unjudged
     assert not paired_figure(trials).unjudged
     assert device.asked[-1]["least"] == 9
+
+
+def test_noise_is_a_share_of_all_the_time_that_calls_took_also_of_those_not_kept():
+    counters = {"steal_ms": 100.0, "involuntary_switches": 400, "other_cpu_ms": 0.0}
+    answer = {**ANSWER, "latency_ns": [1_000_000, 3_000_000], "calls": 1000, "noise": counters}
+    noise = noise_summary(Measured((answer, answer), {}), processors=2, threads=1)
+    assert noise.steal_share == pytest.approx(0.025)
+    assert noise.switches_per_s == pytest.approx(200)
+    assert noise.level == "busy"

@@ -189,3 +189,9 @@ def test_spread_is_the_median_with_least_and_largest():
     figure = spread_figure([3.0, 1.0, 2.0], "ms", "loading")
     assert (figure.value, figure.interval, figure.samples) == (2.0, (1.0, 3.0), 3)
     assert figure.method == "loading; median of 3 fresh processes, least to largest"
+
+
+def test_one_process_says_nothing_about_the_spread():
+    figure = spread_figure([3.0], "ms", "loading")
+    assert (figure.value, figure.interval, figure.samples) == (3.0, None, 1)
+    assert figure.method == "loading; one fresh process"
