@@ -89,7 +89,8 @@ def save(samples: Samples, path: Path) -> None:
     import numpy as np
 
     arrays = {f"{_ARRAY}{name}": array for name, array in samples.arrays.items()}
-    if samples.labels is not None:
+    # Labels of different numbers (boxes) name no class of a sample, and could only be pickled.
+    if samples.labels is not None and samples.labels.dtype.kind != "O":
         arrays[_LABELS] = samples.labels
     np.savez(path, **arrays)
 
