@@ -8,7 +8,9 @@ them as it does where edgeops is installed. The same modules give the same bytes
 from __future__ import annotations
 
 import ast
+import atexit
 import io
+import shutil
 import tempfile
 import zipfile
 from functools import cache
@@ -38,7 +40,7 @@ sys.exit(main())
 
 def program() -> Path:
     """Return the program as a file, which is there as long as this process."""
-    return Path(_folder().name) / NAME
+    return _folder() / NAME
 
 
 def make(path: Path) -> Path:
@@ -86,9 +88,10 @@ def modules() -> dict[str, Path]:
 
 
 @cache
-def _folder() -> tempfile.TemporaryDirectory[str]:
-    folder = tempfile.TemporaryDirectory(prefix="edgeops-probe-")
-    make(Path(folder.name) / NAME)
+def _folder() -> Path:
+    folder = Path(tempfile.mkdtemp(prefix="edgeops-probe-"))
+    atexit.register(shutil.rmtree, folder, ignore_errors=True)
+    make(folder / NAME)
     return folder
 
 

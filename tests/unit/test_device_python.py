@@ -176,6 +176,13 @@ def test_program_is_small_and_the_same_each_time(tmp_path):
 
 def asked(python, folder, tmp_path, **request):
     """Have the program answer in a Python, with nothing of this checkout to be found."""
+    last, words = told(python, folder, tmp_path, **request)
+    assert "answer" in last, f"{last} {words}"
+    return last["answer"]
+
+
+def told(python, folder, tmp_path, **request):
+    """Return the last line of the program and what it wrote on standard error."""
     program = pyz.make(tmp_path / "blob")  # no suffix: it is named by its digest on devices
     process = subprocess.Popen(
         [python, "-I", str(program)],
@@ -190,9 +197,7 @@ def asked(python, folder, tmp_path, **request):
         process.stdin.flush()
         lines = process.stdout.readlines()
         words = process.stderr.read().decode()
-    last = json.loads(lines[-1]) if lines else {}
-    assert "answer" in last, f"{last} {words}"
-    return last["answer"]
+    return json.loads(lines[-1]) if lines else {}, words
 
 
 def whole_way(python, tmp_path):
@@ -239,6 +244,28 @@ def test_device_without_numpy_is_told_so(tmp_path):
     about = asked(python, tmp_path, tmp_path, do="about")
     assert about["numpy"] is None
     assert "No module named 'numpy'" in about["absent"]["numpy"]
+    variant(tmp_path / "v")
+    last, _ = told(python, tmp_path, tmp_path, do="measure", variant="v", threads=1)
+    assert (last["error"]["code"], last["exit"]) == ("numpy-missing", 4)
+
+
+@pytest.mark.parametrize(
+    ("why", "code"),
+    [
+        ("libonnxruntime.so: wrong ELF class: ELFCLASS32", "engine-wrong-machine"),
+        ("libgomp.so.1: cannot open shared object file", "engine-import-failed"),
+    ],
+)
+def test_device_with_a_broken_engine_is_told_so(tmp_path, why, code):
+    python = bare_python(tmp_path / "bare", sys.executable, "numpy")
+    (site,) = (tmp_path / "bare").glob("lib/python*/site-packages")
+    (site / "onnxruntime.py").write_text(f"raise ImportError({why!r})\n")
+    about = asked(python, tmp_path, tmp_path, do="about", engines=["onnxruntime"])
+    assert why in about["engines"]["onnxruntime"]["missing"]
+    variant(tmp_path / "v")
+    last, _ = told(python, tmp_path, tmp_path, do="measure", variant="v", threads=1)
+    assert (last["error"]["code"], last["exit"]) == (code, 4)
+    assert why in last["error"]["why"]
 
 
 def oldest_python():

@@ -25,9 +25,16 @@ A request (``format`` edgeops.probe/2); paths are relative to the working direct
      "seconds": 1.0, "least": 20,                             0 leaves the latency loop out
      "preset": "" | "mlperf",                                 1,024 queries and 60 s at least
      "sustained_s": 0,                                        go on for so long, in windows
-     "against": DIR, "trials": 9,                             pair: see edgeops.runtime.pairs
+     "against": DIR,                                          pair: see edgeops.runtime.pairs
+     "engines": [NAME, ...],                                  about: these only, else all
      "lock": FILE, "call_timeout_s": 0, "timeout_s": 0,       0 = no limit; from the lock on
-     "heartbeat_s": 0, "work": DIR, "owned": false, "parent": PID}
+     "heartbeat_s": 0, "work": DIR, "owned": false, "parent": PID,
+     "sys": "/sys", "proc": "/proc"}                          other places of the kernel's files
+
+Without ``do``, ``against`` makes it ``pair``, else it is ``measure``. A ``lock`` without a folder lies
+in the folder for temporary files. ``partial`` has what was found until then: ``phase``,
+``import_ms``, ``load_ms``, ``first_call_ms``, ``memory``, ``trials``, ``calls`` and ``latency_ns``,
+of which every n-th where there are many.
 
 Samples and outputs lie in ``.npz`` files, see ``edgeops.runtime.probe.arrays``.
 """

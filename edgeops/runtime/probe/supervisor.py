@@ -37,7 +37,6 @@ def main() -> int:
             request = leash.request()
             if not end_with_parent(int(request.get("parent") or 0), signal.SIGTERM):
                 raise Cut
-            # Those who do not say what to do came before one could.
             request.setdefault("do", PAIR if request.get("against") else MEASURE)
             leash.tell(_outcome(request, leash))
         except EdgeopsError as error:
