@@ -124,6 +124,8 @@ class Device(Protocol):
     """Entry-point group ``edgeops.devices``: a way to reach where a target runs.
 
     Optional attribute ``emulated``: True where times mean nothing, so that no gate judges them.
+    Optional method ``with_binary(path)``: the same kind of device, measured by an engine's own
+    benchmark tool in place of our program.
     """
 
     name: str
