@@ -91,6 +91,11 @@ class ValidateOptions:
         if min(self.samples, self.call_timeout, self.heartbeat, self.sustained) < 0:
             raise ValueError("samples, call_timeout, heartbeat and sustained are not negative")
 
+    def modes(self) -> tuple[str, ...]:
+        """Return the figures that only some ways of measuring give."""
+        drift = ("latency_drift",) if self.sustained else ()
+        return (*drift, "mlperf_p90_ms") if self.preset else drift
+
 
 class Validate:
     """Measures each target's variant and judges the gates."""
@@ -129,9 +134,7 @@ class Validate:
         from edgeops.stages.validate_earlier import revision_problem
         from edgeops.validate.preflight import findings
 
-        return findings(
-            root, project, one_target(target), options.metric, options.gates, revision_problem
-        )
+        return findings(root, project, one_target(target), options, revision_problem)
 
     def run(self, context: StageContext, options: ValidateOptions) -> StageResult:
         """Measure the target's variant; the report's folder is written whole or left as it was."""

@@ -75,7 +75,9 @@ def project_job(
     samples = samples_of(evaluation, root, about, options.samples)
     metric = resolve(options.metric, root)
     gates = gates_of(project, target)
-    refuse_unknown(gates, metric.name, samples, previous=True, revisions=True)
+    refuse_unknown(
+        gates, metric.name, samples, previous=True, revisions=True, modes=options.modes()
+    )
     place = Place(root, project, target, scratch, context.events)
     fp32 = before.precision == "fp32"
     same = fp32 and before.digest == about.digest
@@ -153,6 +155,7 @@ def adhoc_job(
         source=bool(source),
         fp32=fp32 is not None,
         previous=bool(previous),
+        modes=options.modes(),
     )
     same = fp32 is not None and read_variant(fp32).digest == about.digest
     return Job(

@@ -87,6 +87,8 @@ def _measure(job: Job, found: Found, events: Events) -> None:
             _tell(found.figures, events)
             found.figures |= cost_figures(measured, job.variant.bytes)
             found.kept |= again.kept(measured, job.variant.bytes)
+            if options.preset:
+                found.figures |= again.mlperf(found.kept)
             comparing = Comparing(job, measuring, found, events)
             comparing.with_fp32()
             for against in job.earlier:

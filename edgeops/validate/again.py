@@ -34,6 +34,7 @@ _OF_PROCESS = (
     "calls",
     "absent",
 )
+_MLPERF = "mlperf_p90_ms"
 _NOT_KEPT = "the evidence keeps nothing that it follows from"
 # The same arithmetic on another processor or numpy may round the last digits otherwise.
 _CLOSE = 1e-9
@@ -52,6 +53,13 @@ def kept(measured: Measured, bytes_: int) -> dict[str, Any]:
         "unjudged": measured.unjudged,
         "bytes": bytes_,
     }
+
+
+def mlperf(have: Mapping[str, Any]) -> dict[str, Figure]:
+    """Return MLPerf's figure of latency from what is kept."""
+    from edgeops.validate.latency import mlperf_figure
+
+    return {_MLPERF: replace(mlperf_figure(have["latency"]), unjudged=str(have["unjudged"]))}
 
 
 def paired(pair: Mapping[str, Any]) -> Figure:
@@ -116,7 +124,7 @@ def _again(evidence: Evidence) -> tuple[dict[str, Figure], dict[str, str]]:
                 if name.partition("[")[0] in (metric, f"{metric}_drop", "agreement"):
                     why[name] = str(accuracy["absent"])
     if "processes" in have:
-        found |= _costs(have)
+        found |= {**_costs(have), **mlperf(have)}
     for name, pair in (have.get("pairs") or {}).items():
         found[name] = paired(pair)
     found |= _relative(evidence, found)

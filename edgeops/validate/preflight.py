@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from contextlib import suppress
 from dataclasses import replace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Protocol
 
 from edgeops.core.gates import REVISION, is_measured, parse_name, unknown_gates
 from edgeops.core.project import FILE
@@ -25,12 +25,26 @@ if TYPE_CHECKING:
 _COMPARE = "name what to compare with: --source MODEL, --source FP32_VARIANT, or --previous VARIANT"
 
 
+class Options(Protocol):
+    """What of the stage's options is looked at."""
+
+    @property
+    def metric(self) -> str:
+        """The figure of merit."""
+
+    @property
+    def gates(self) -> Mapping[str, str]:
+        """Bounds by the name of a figure."""
+
+    def modes(self) -> tuple[str, ...]:
+        """Return the figures that only some ways of measuring give."""
+
+
 def findings(
     root: Path,
     project: Project,
     target: Target,
-    metric: str,
-    gates: Mapping[str, str],
+    options: Options,
     unknown: Callable[[Path, str], str],
 ) -> Sequence[Finding]:
     """Return gates on nothing, a metric that is not there, and data that cannot serve.
@@ -42,8 +56,9 @@ def findings(
     stage = ("stages", spec.name if spec else "validate")
     samples, wrong = _data(root, project, stage)
     published = project.stage_using("publish") is not None
-    measured = known(figure_name(metric), samples, previous=published, revisions=True)
-    places = ((gates, (*stage, "gates")), (target.gates, ("targets", target.name, "gates")))
+    metric, own = options.metric, options.modes()
+    measured = known(figure_name(metric), samples, previous=published, revisions=True, modes=own)
+    places = ((options.gates, (*stage, "gates")), (target.gates, ("targets", target.name, "gates")))
     found = [one for there, path in places for one in _gates(root, there, measured, path)]
     found += [one for there, path in places for one in _revisions(root, there, path, unknown)]
     try:
@@ -72,11 +87,13 @@ def known(
     fp32: bool = True,
     previous: bool = False,
     revisions: bool = False,
+    modes: Sequence[str] = (),
 ) -> tuple[str, ...]:
     """Return the names of all figures that may be gated.
 
     ``samples`` None says that the data cannot be read yet, so that any part of it may be there.
-    ``source``, ``fp32``, ``previous`` and ``revisions`` say what there is to compare with.
+    ``source``, ``fp32``, ``previous`` and ``revisions`` say what there is to compare with,
+    ``modes`` are figures that only the way of measuring gives.
     """
     figures = names(metric, source=source, fp32=fp32)
     if samples is None:
@@ -84,6 +101,7 @@ def known(
         parts += (f"{metric}_drop[KEY=VALUE]",) if source else ()
     else:
         parts = figure_names(metric, samples.slices, source=source)
+    figures = (*figures, *modes)
     return (*figures, *parts, *relative.known(metric, previous=previous, revisions=revisions))
 
 
@@ -96,9 +114,11 @@ def refuse_unknown(
     fp32: bool = True,
     previous: bool = False,
     revisions: bool = False,
+    modes: Sequence[str] = (),
 ) -> None:
     """Raise InputError ``gate-unknown`` for gates on what is not measured; arguments as ``known``."""
-    there = known(metric, samples, source=source, fp32=fp32, previous=previous, revisions=revisions)
+    compared = {"source": source, "fp32": fp32, "previous": previous, "revisions": revisions}
+    there = known(metric, samples, **compared, modes=modes)
     every = known(metric, samples, previous=True)
     found = []
     for name in gates:
