@@ -9,7 +9,7 @@ from edgeops.errors import EdgeopsError, ExitCode, MissingError, TransportError
 from edgeops.runtime.probe import FORMAT
 from edgeops.validate.devices.lacking import fix_of, unanswered
 from edgeops.validate.devices.shell import BEAT_S, Deadline
-from edgeops.validate.devices.trouble import full
+from edgeops.validate.devices.trouble import full, is_full
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -129,7 +129,7 @@ def reported(said: Mapping[str, Any], shell: Shell, python: str) -> EdgeopsError
     kinds = [kind for kind in EdgeopsError.__subclasses__() if kind.exit_code == code]
     where = " ".join(filter(None, (shell.where, str(about.get("where") or ""))))
     why = str(about.get("why") or "")
-    if about["code"] == "disk-full":
+    if about["code"] == "disk-full" or (about["code"] == "probe-failed" and is_full(why)):
         return full(shell.where, "its work folder", why, result=result)
     return (kinds[0] if kinds else MissingError)(
         str(about["code"]),

@@ -4,6 +4,8 @@ set -u
 umask 077
 verb=$1 home=$2 id=$3
 shift 3
+# Short for the folder that it is run in.
+[ "$home" = . ] && home=$(pwd -P)
 blobs=$home/blobs/sha256 parts=$home/parts work=$home/work/$id
 
 sum() {

@@ -270,8 +270,9 @@ class RemoteDevice:
     def _do(
         self, verb: str, *args: str, stdin: bytes = b"", timeout_s: float = _TIMEOUT_S
     ) -> list[str]:
-        words = ["sh", self._script, verb, self.home, self._id, *args]
-        lines = self._lines(self._sh(shlex.join(words), stdin=stdin, timeout_s=timeout_s))
+        words = shlex.join(["sh", Path(self._script).name, verb, ".", self._id, *args])
+        command = f"cd {shlex.quote(self.home)} && {words}"
+        lines = self._lines(self._sh(command, stdin=stdin, timeout_s=timeout_s))
         if "=nosum" in lines:
             raise nothing_sums(self.shell.where)
         return lines

@@ -165,7 +165,7 @@ class _Talk:
 
     async def _run(self, where: str) -> Done:
         process = await self._connection.create_process(
-            self._command, encoding=None, request_pty=False
+            self._command, encoding=None, request_pty=False, env={}, send_env=None
         )
         out, err = bytearray(), bytearray()
         take = After(self.take or out.extend)

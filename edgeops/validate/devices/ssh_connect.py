@@ -82,6 +82,8 @@ def _options(place: tuple[str, str, int]) -> tuple[Any, dict[str, Any]]:
         # What is in the agent too need not be opened; ssh passes over the others as well.
         "ignore_encrypted": True,
         "agent_forwarding": False,
+        # Commands and requests are much alike: the second costs a tenth of the first.
+        "compression_algs": ["zlib@openssh.com", "none"],
         "connect_timeout": trouble.CONNECT_S,
         "login_timeout": trouble.LOGIN_S,
         "keepalive_interval": trouble.ALIVE_S,
