@@ -78,7 +78,7 @@ def test_boxes_may_be_told_by_rows(laid, tmp_path, capsys):
     more = {"labels": np.concatenate(rows), "labels:rows": np.array([len(part) for part in rows])}
     laid(metric, **more)
     code, result = validated(tmp_path, capsys, "map50", "--gate", "map50>=0")
-    assert code == 0
+    assert code == 0, result
     assert result["metrics"]["map50"] == pytest.approx(metric.score(outputs, padded), abs=1e-6)
 
 
