@@ -10,6 +10,7 @@ import time
 from pathlib import Path
 
 from edgeops.core.variant import TensorInfo, Variant, read_variant, write_variant
+from edgeops.runtime import pulse
 
 ENTRY = "tests.faulty_engine:FaultyEngine"
 
@@ -27,8 +28,8 @@ def install(folder: Path, monkeypatch) -> None:
 def variant(folder: Path, **extra: object) -> Path:
     """Write a variant whose answer is twice its input ``x`` [N, 4], and that fails as told.
 
-    ``load`` and ``run`` name a fault, ``after`` says how many calls go well before; ``pids`` is a
-    file that gets the number of the process, its parent's, and with ``starts`` that of one which
+    ``load`` and ``run`` name a fault, ``after`` says how many calls go well before, ``kept`` how many
+    times the timed loop has taken before; ``pids`` is a file that gets the number of the process, its parent's, and with ``starts`` that of one which
     the engine starts. FAULTY_VERSION of the environment names a fault of the import.
     """
     folder.mkdir(parents=True)
@@ -56,10 +57,11 @@ class FaultySession:
     def __init__(self, about) -> None:
         self.inputs, self.outputs = about.inputs, about.outputs
         self._left = int(about.extra.get("after", 0))
+        self._kept = int(about.extra.get("kept", 0))
         self._fault = about.extra.get("run", "")
 
     def run(self, arrays):
-        if not self._left:
+        if self._left <= 0 and pulse.view()[pulse.KEPT] >= self._kept:
             fault(self._fault)
         self._left -= 1
         return {"y": arrays["x"] * 2}
