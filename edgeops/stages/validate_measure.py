@@ -93,6 +93,9 @@ def _measure(job: Job, found: Found, events: Events) -> None:
             comparing.with_fp32()
             for against in job.earlier:
                 comparing.with_earlier(against)
+    # What a device that is elsewhere was sent: little, when it had everything from before.
+    if (sent := getattr(plain, "sent_bytes", None)) is not None:
+        found.device["sent_bytes"] = sent
     processors = len(job.affinity) or int(found.device.get("cores") or 1)
     noise = noise_summary(measured, processors=processors, threads=job.threads)
     found.notes += [*notes(measured, found.figures), *noise_notes(noise)]

@@ -65,7 +65,15 @@ def findings(
         resolve(metric, root)
     except EdgeopsError as error:
         found.append(_as_finding(error, _where(root, *stage, "metric")))
-    return [*found, *_tool(root, target), *wrong]
+    return [*found, *_tool(root, target), *_device(root, target), *wrong]
+
+
+def _device(root: Path, target: Target) -> list[Finding]:
+    """Return why nothing can be measured on the target's device: one connection, a few seconds."""
+    from edgeops.validate.devices.reachable import finding
+
+    found = finding(target.device, target.engine, _where(root, "targets", target.name, "device"))
+    return [found] if found else []
 
 
 def _tool(root: Path, target: Target) -> list[Finding]:
