@@ -28,9 +28,10 @@ def install(folder: Path, monkeypatch) -> None:
 def variant(folder: Path, **extra: object) -> Path:
     """Write a variant whose answer is twice its input ``x`` [N, 4], and that fails as told.
 
-    ``load`` and ``run`` name a fault, ``after`` says how many calls go well before, ``kept`` how many
-    times the timed loop has taken before; ``pids`` is a file that gets the number of the process, its parent's, and with ``starts`` that of one which
-    the engine starts. FAULTY_VERSION of the environment names a fault of the import.
+    ``load`` and ``run`` name a fault, ``after`` says how many calls go well before, ``kept`` how
+    many times the timed loop has taken before. ``pids`` is a file that gets the number of the
+    process, its parent's, and with ``starts`` that of one which the engine starts. FAULTY_VERSION
+    of the environment names a fault of the import.
     """
     folder.mkdir(parents=True)
     tensor = TensorInfo("x", ("N", 4), "float32")
