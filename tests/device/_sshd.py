@@ -49,6 +49,9 @@ class Sshd:
     environment: dict[str, str] = field(default_factory=dict)
     process: subprocess.Popen | None = None
     greeting: str = ""
+    host: str = "127.0.0.1"
+    # What it is started by: a command that enters another network.
+    inside: tuple[str, ...] = ()
 
     @property
     def home(self):
@@ -64,11 +67,11 @@ class Sshd:
     def host_line(self):
         """The line of a known_hosts file that vouches for it."""
         key = " ".join((self.folder / "host_key.pub").read_text().split()[:2])
-        return f"[127.0.0.1]:{self.port} {key}\n"
+        return f"[{self.host}]:{self.port} {key}\n"
 
     @property
     def address(self):
-        return f"{getuser()}@127.0.0.1:{self.port}"
+        return f"{getuser()}@{self.host}:{self.port}"
 
     def start(self):
         """Start it and wait until it listens."""
@@ -81,7 +84,7 @@ class Sshd:
         given = " ".join(shlex.quote(f"{k}={v}") for k, v in environment.items())
         settings = {
             "Port": str(self.port),
-            "ListenAddress": "127.0.0.1",
+            "ListenAddress": self.host,
             "HostKey": str(self.folder / "host_key"),
             "AuthorizedKeysFile": str(self.folder / "authorized_keys"),
             "PidFile": "none",
@@ -99,12 +102,12 @@ class Sshd:
         config.write_text("".join(f"{name} {value}\n" for name, value in settings.items()))
         log = self.folder / "sshd.log"
         # Absolute, for sshd starts itself anew for each connection.
-        argv = [SSHD, "-D", "-f", str(config.absolute()), "-E", str(log.absolute())]
+        argv = [*self.inside, SSHD, "-D", "-f", str(config.absolute()), "-E", str(log.absolute())]
         self.process = subprocess.Popen(argv, start_new_session=True)
         until = time.monotonic() + 20
         while time.monotonic() < until:
             with socket.socket() as probe:
-                if probe.connect_ex(("127.0.0.1", self.port)) == 0:
+                if probe.connect_ex((self.host, self.port)) == 0:
                     return self
             if self.process.poll() is not None:
                 break

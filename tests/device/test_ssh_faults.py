@@ -21,7 +21,7 @@ from edgeops.runtime.probe import read_outputs
 from edgeops.validate.devices import asking, remote, ssh_trouble
 from edgeops.validate.devices.ssh import SshDevice
 from tests.device._proxy import Proxy
-from tests.device._sshd import needs_sshd
+from tests.device._sshd import let_in, needs_sshd, running_sshd
 from tests.device.test_ssh_device import pushed
 
 pytestmark = [needs_sshd, pytest.mark.slow]
@@ -160,6 +160,65 @@ def test_device_that_is_gone_between_two_steps(way, sshd, big, tmp_path):
     assert lost.value.code == "device-unreachable"
     sshd.start()
     goes_on(sshd, tmp_path, big)
+
+
+@pytest.fixture
+def far(tmp_path, monkeypatch):
+    """Start a device in a network of its own, which one cable leads to; yield it and the cable."""
+    ip = shutil.which("ip")
+    name = f"eo{os.getpid() % 100_000}"
+    ends = (f"{name}a", f"{name}b")
+    # Addresses that are set aside for measurements between networks.
+    here, there = "198.18.77.1", "198.18.77.2"
+    steps = [
+        f"netns add {name}",
+        f"link add {ends[0]} type veth peer name {ends[1]} netns {name}",
+        f"addr add {here}/30 dev {ends[0]}",
+        f"link set {ends[0]} up",
+        f"-n {name} addr add {there}/30 dev {ends[1]}",
+        f"-n {name} link set {ends[1]} up",
+    ]
+    try:
+        for step in steps:
+            if ip is None or subprocess.run([ip, *step.split()], check=False).returncode:
+                pytest.skip("no network of its own can be made here: it takes iproute2 and root")
+        monkeypatch.setattr(ssh_trouble, "ALIVE_S", 1)
+        monkeypatch.setattr(ssh_trouble, "ALIVE_TIMES", 2)
+        inside = (ip, "netns", "exec", name)
+        with running_sshd(tmp_path / "device", host=there, inside=inside) as made:
+            let_in(made, Path.home())
+            yield (
+                made,
+                lambda state: subprocess.run([ip, "link", "set", ends[0], state], check=True),
+            )
+    finally:
+        if ip is not None:
+            subprocess.run([ip, "netns", "del", name], check=False, stderr=subprocess.DEVNULL)
+
+
+def test_cable_that_is_pulled_while_a_file_goes_over(way, far, tmp_path):
+    sshd, cable = far
+    big = tmp_path / "big"
+    big.write_bytes(np.random.default_rng(0).bytes(60_000_000))
+    threading.Thread(target=pulled_when, args=(sshd, 20_000_000, cable)).start()
+    with pytest.raises(TransportError) as lost, SshDevice().reach(sshd.address) as reached:
+        reached.push(big, "big")
+    assert lost.value.code == "device-lost"
+    with pytest.raises(TransportError) as lost, SshDevice().reach(sshd.address):
+        pass
+    assert lost.value.code == "device-unreachable"
+    cable("up")
+    assert goes_on(sshd, tmp_path, big) < 50_000_000
+    # The end of the first connection never came: sshd and what it started still wait for it, until
+    # the next reach has ended what it ran.
+    assert sshd.running() == []
+
+
+def pulled_when(sshd, size, cable):
+    """Pull the cable when so much of a file is there."""
+    parts = lambda: [part.stat().st_size for part in sshd.home.glob("work/*/parts/*")]  # noqa: E731
+    until(lambda: max(parts(), default=0) > size)
+    cable("down")
 
 
 HOST = """

@@ -128,3 +128,18 @@ def test_corpus_keeps_its_figures_on_the_device(entry, corpus, sshd, tmp_path, c
     assert code == 0
     entry.holds(corpus, result)
     assert result["device"]["name"] == "ssh"
+
+
+def test_devices_that_do_not_answer_are_found_before_time_is_spent(way, sshd, tiny, capsys):
+    gone = PROJECT.format(address="no-such-device.invalid")
+    build_tree(tiny, {"edgeops.yaml": gone})
+    code, result = answered(capsys, tiny, "run", "--dry-run")
+    assert code == 30
+    assert [finding["code"] for finding in result["findings"]] == ["device-unreachable"]
+    assert result["findings"][0]["where"].startswith("edgeops.yaml:7:")
+    sshd.bare_python()
+    build_tree(tiny, {"edgeops.yaml": PROJECT.format(address=sshd.address)})
+    code, result = answered(capsys, tiny, "run")
+    assert code == 4
+    assert [finding["code"] for finding in result["findings"]] == ["numpy-missing"]
+    assert not (tiny / "build").exists()
