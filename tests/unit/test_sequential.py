@@ -148,22 +148,31 @@ def test_the_first_interval_is_from_the_least_to_the_largest_trial(values):
 QUICK = [kind for kind in MACHINES if kind != "recorded" or RECORDED.exists()]
 
 
+# Nothing is decided there, or little, so that every comparison takes all its trials.
+LONG = ("same core", "same core, not told")
+
+
 @pytest.mark.parametrize("kind", QUICK)
 def test_equal_variants_are_hardly_ever_told_apart(kind):
-    found = [outcome.verdict for outcome in rates(kind, 1.0, 200, seed=21)]
+    runs = 60 if kind in LONG else 200
+    found = [outcome.verdict for outcome in rates(kind, 1.0, runs, seed=21)]
     # One in a hundred is allowed; more than six of two hundred would happen once in 250 then.
-    assert found.count("slower") + found.count("faster") <= 6
+    assert found.count("slower") + found.count("faster") <= (3 if kind in LONG else 6)
+    if kind == "same core":
+        assert set(found) == {"inconclusive"}
 
 
 @pytest.mark.parametrize("kind", QUICK)
 def test_three_percent_are_found_or_left_open(kind):
-    found = rates(kind, 1.03, 200, seed=22)
+    runs = 60 if kind in LONG else 200
+    found = rates(kind, 1.03, runs, seed=22)
     verdicts = [outcome.verdict for outcome in found]
-    assert verdicts.count("not slower") + verdicts.count("faster") <= 6
-    if kind.startswith("same core") and kind != "same core, now and then":
-        return
-    assert verdicts.count("slower") >= 190
+    assert verdicts.count("not slower") + verdicts.count("faster") <= (3 if kind in LONG else 6)
     assert all(outcome.seconds <= 60 for outcome in found)
+    if kind == "same core":
+        assert set(verdicts) == {"inconclusive"}
+    if kind not in LONG:
+        assert verdicts.count("slower") >= 190
 
 
 def test_a_quiet_machine_takes_ten_seconds():
@@ -172,14 +181,8 @@ def test_a_quiet_machine_takes_ten_seconds():
         assert np.mean(np.array(seconds) <= 10.5) >= 0.9
 
 
-def test_a_neighbour_on_the_same_core_leaves_it_open():
-    for slowdown in (1.0, 1.03):
-        found = {outcome.verdict for outcome in rates("same core", slowdown, 50, seed=24)}
-        assert found == {"inconclusive"}
-
-
 def test_intervals_cover_the_truth_wherever_the_comparison_stopped():
     for kind in ("quiet", "heavy tails", "bursts on another core"):
-        found = rates(kind, 1.02, 200, seed=25)
+        found = rates(kind, 1.02, 70, seed=25)
         covered = [o.interval is None or o.interval[0] <= 1.02 <= o.interval[1] for o in found]
-        assert np.mean(covered) >= 0.97
+        assert np.mean(covered) >= 0.95
