@@ -123,7 +123,10 @@ class FileConverter(Converter, Protocol):
 class Device(Protocol):
     """Entry-point group ``edgeops.devices``: a way to reach where a target runs.
 
-    Optional attribute ``emulated``: True where times mean nothing, so that no gate judges them.
+    Optional attributes: ``emulated``, True where times mean nothing, so that no gate judges them;
+    ``answers(address, engine)``, which raises why nothing can be measured there, in a few seconds
+    and leaving nothing behind, and is asked before time is spent; on a reached device
+    ``sent_bytes``, what was sent to it.
     Optional method ``with_binary(path)``: the same kind of device, measured by an engine's own
     benchmark tool in place of our program.
     """

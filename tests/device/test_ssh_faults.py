@@ -100,7 +100,7 @@ def test_lost_while_pushing(fault, way, sshd, proxy, big, tmp_path):
 
 @pytest.mark.parametrize("fault", ["cut", "freeze", "device killed"])
 def test_lost_while_measuring(fault, way, sshd, proxy, big, tmp_path, monkeypatch):
-    monkeypatch.setattr(asking, "HEARTBEAT_S", 7)
+    monkeypatch.setattr(asking, "HEARTBEAT_S", 10)
     acts = {"cut": proxy.cut, "freeze": proxy.freeze, "device killed": sshd.cut}
 
     def tell(said):

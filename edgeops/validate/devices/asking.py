@@ -77,7 +77,9 @@ def ask(
     """
     until = Deadline(timeout_s + _SLACK_S)
     heard = Heard(until, tell)
-    asked = {"format": FORMAT, "heartbeat_s": HEARTBEAT_S, "timeout_s": timeout_s, **request}
+    asked = {"format": FORMAT, "timeout_s": timeout_s, **request}
+    # Never less than two signs of life take to come.
+    asked["heartbeat_s"] = max(float(request.get("heartbeat_s") or HEARTBEAT_S), 2 * BEAT_S)
     try:
         done = shell.run(
             command,

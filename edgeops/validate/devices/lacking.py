@@ -6,8 +6,8 @@ import re
 import shlex
 from typing import TYPE_CHECKING, Any
 
-from edgeops.errors import EdgeopsError, MissingError, TransportError
-from edgeops.validate.devices.trouble import full, is_full, last_words
+from edgeops.errors import EdgeopsError, ExitCode, MissingError, TransportError
+from edgeops.validate.devices.trouble import full, is_full, last_words, lost
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -101,6 +101,8 @@ def unanswered(shell: Shell, python: str, done: Done) -> EdgeopsError:
             why=words or f"its shell does not find {python}",
             fix=_install_python(shell),
         )
+    if done.code == ExitCode.INTERRUPTED:
+        return lost(shell.where, "the measuring program there heard nothing from here for too long")
     if done.code < 0 or done.code > _SIGNALS:
         return TransportError(
             "probe-killed",
