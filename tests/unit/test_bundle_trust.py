@@ -274,3 +274,28 @@ def test_unpack_leaves_the_old_folder_when_a_blob_is_wrong(tmp_path):
         with pytest.raises(TrustError):
             write_files(out, bundle.manifest_bytes, bundle.manifest.layers, wrong)
     assert {path: path.read_bytes() for path in out.rglob("*") if path.is_file()} == before
+
+
+def test_first_release_with_a_gate_against_the_previous_one_is_whole(tmp_path):
+    variant = make_variant(tmp_path / "v")
+    nothing = Figure(None, absent="nothing was published yet", moot="nothing was published yet")
+    measured = make_evidence(
+        tmp_path / "e.json",
+        variant,
+        figures={"latency_vs_previous": nothing},
+        gates=(judge("latency_vs_previous", "<= 1.03", nothing),),
+    )
+    assert broken_links({"gateway": variant}, {"gateway": measured}) == []
+    assert verdict_of(["gateway"], {"gateway": measured}) == "pass"
+
+
+def test_verdict_that_was_made_on_other_evidence_breaks_the_chain(tmp_path):
+    variant = make_variant(tmp_path / "v")
+    figure = Figure(0.97, None, "", "counted", 64)
+    gate = judge("accuracy", ">= 0.95", figure, "sha256:other")
+    measured = make_evidence(tmp_path / "e.json", variant, gates=(gate,))
+    (found,) = broken_links({"gateway": variant}, {"gateway": measured})
+    assert found == "the gate accuracy of gateway was judged on other evidence"
+    own = judge("accuracy", ">= 0.95", figure, measured.digest)
+    measured = make_evidence(tmp_path / "e.json", variant, gates=(own,))
+    assert broken_links({"gateway": variant}, {"gateway": measured}) == []
