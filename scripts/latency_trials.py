@@ -221,7 +221,7 @@ def measure(runs: int, processor: int, *, real_time: bool) -> str:
                 found = [_compared(*pair, processor, first, busy=busy) for _ in range(times)]
                 rows.append(_row(f"{'busy' if busy else 'quiet'}, {kind}", found))
                 print(*rows[-1], sep="  ", flush=True)
-    return table(["processor, models", "verdicts", "ratios", "longest interval", "seconds"], rows)
+    return table(["processor, models", "verdicts", "ratios", "widest interval", "seconds"], rows)
 
 
 def _compared(
