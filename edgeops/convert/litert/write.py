@@ -185,7 +185,7 @@ class _File:
             data = np.frombuffer(array.tobytes(), np.uint8)
         if data is None:
             return self._add(np.zeros(0, np.uint8))
-        key = hashlib.sha256(data).digest()
+        key = hashlib.sha256(data.data).digest()
         if key not in self._known_buffers:
             self._known_buffers[key] = self._add(data)
         return self._known_buffers[key]
@@ -245,6 +245,8 @@ def _aligned(schema: Any) -> Any:
     """Return BufferT packing its bytes at multiples of 16, as ``force_align`` of the schema asks."""
 
     class Aligned(schema.BufferT):  # type: ignore[misc] # the schema's classes have no types
+        data: Any
+
         def Pack(self, builder: Any) -> Any:  # noqa: N802 - flatbuffers' name
             data = None
             if self.data is not None:
