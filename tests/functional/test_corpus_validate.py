@@ -102,4 +102,6 @@ def test_ultraface_answers_what_it_did(output, corpus, tmp_path, capsys):
     code, result = measured(tmp_path, capsys, model, "e.npz", *argv)
     assert code == 0
     assert result["metrics"]["rmse"] < 1e-5
-    assert "name no classes" in result["figures"]["agreement"]["absent"]
+    agreement = result["figures"]["agreement"]
+    assert agreement["value"] == 1.0
+    assert "within 5%" in agreement["method"]
