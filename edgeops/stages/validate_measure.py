@@ -86,6 +86,7 @@ def _measure(job: Job, found: Found, events: Events) -> None:
             _score(job, found, measured)
             _tell(found.figures, events)
             found.figures |= cost_figures(measured, job.variant.bytes)
+            found.figures |= _engine(job, found, measured)
             found.kept |= again.kept(measured, job.variant.bytes)
             if options.preset:
                 found.figures |= again.mlperf(found.kept)
@@ -102,6 +103,15 @@ def _measure(job: Job, found: Found, events: Events) -> None:
     found.extra |= details(measured, found.trials.get("latency_vs_fp32", ()))
     found.extra["noise"] = noise.to_json()
     _tell(found.figures, events, ("latency_p50_ms", "latency_vs_fp32", "peak_rss_mb", "model_mb"))
+
+
+def _engine(job: Job, found: Found, measured: Measured) -> dict[str, Figure]:
+    """Return what the engine adds to an application for the device's architecture."""
+    from edgeops.validate.engine_bytes import NAME, engine_figure
+
+    version = str(measured.answers[0]["engine_version"])
+    about = [str(found.device.get(name) or "") for name in ("machine", "system")]
+    return {NAME: engine_figure(job.variant.engine, version, *about)}
 
 
 def _limits(options: ValidateOptions) -> dict[str, float]:

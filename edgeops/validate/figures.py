@@ -55,6 +55,7 @@ def names(metric: str, *, source: bool = True, fp32: bool = True) -> tuple[str, 
         "energy_mj",
         "peak_rss_mb",
         "model_mb",
+        "engine_mb",
     )
 
 
