@@ -108,7 +108,8 @@ class Validate:
         target = one_target(target)
         deps = [final_variant(project, target.name), converted(target.name), project.model]
         deps += _files_of(project.data.evaluation, options.metric)
-        deps += [target.binary] if target.binary else []
+        # Those of all targets, for one DVC stage stands for all of them.
+        deps += sorted({each.binary for each in project.targets.values() if each.binary})
         folder = reports(target.name)
         spec = project.stage_using("validate")
         params = [f"stages.{spec.name}.{key}" for key in spec.given] if spec else []

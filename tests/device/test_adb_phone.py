@@ -484,8 +484,8 @@ def test_a_tool_that_does_not_fit_is_found_before_anything_runs(project, capsys,
     edit(project, old, new)
     assert main(["-C", str(project), "run", "--dry-run", "--json"]) == 3
     document = json.loads(capsys.readouterr().out)
-    assert document["error"]["code"] == code
-    assert document["error"]["where"].startswith("edgeops.yaml:8:")
+    places = {found["code"]: found["where"] for found in document["findings"]}
+    assert places[code].startswith("edgeops.yaml:8:")
 
 
 def test_outputs_alone_take_no_timing(phone, variants, benchmark_model, tmp_path):

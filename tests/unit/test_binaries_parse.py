@@ -144,6 +144,22 @@ def test_mnn_basic():
     }
 
 
+@pytest.mark.parametrize(
+    ("kind", "name", "calls", "mean"),
+    [
+        (MnnBasic, "MNNV2Basic-20260820", 20, None),
+        (ModuleBasic, "ModuleBasic-20260820", None, 2.9519),
+        (MnnBenchmark, "benchmark.out-20260820", 20, None),
+    ],
+)
+def test_mnn_tools_of_today(kind, name, calls, mean):
+    timed = read(kind, name)
+    assert timed.calls == calls
+    assert timed.min_ms < timed.mean_ms < timed.max_ms
+    assert mean is None or timed.mean_ms == pytest.approx(mean)
+    assert timed.absent["load_ms"]
+
+
 def test_mnn_benchmark():
     timed = read(MnnBenchmark, "benchmark.out-2.8")
     assert (timed.calls, timed.mean_ms) == (20, pytest.approx(15.222))

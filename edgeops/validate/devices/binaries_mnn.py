@@ -81,7 +81,9 @@ class MnnBasic:
         folder = plan.binary.rpartition("/")[0] or "."
         names = [_named(self._variant, "outputs", each) for each in self._variant.outputs]
         files = [f"{folder}/output/{name}.txt" for name in names]
-        made = f"mkdir -p {shlex.quote(folder)}/output && rm -f {shlex.join(files)}"
+        # A name may hold a slash.
+        folders = sorted({file.rpartition("/")[0] for file in files})
+        made = f"mkdir -p {shlex.join(folders)} && rm -f {shlex.join(files)}"
         return Command(self._argv(plan, 0), f"{made} && {self._laid(plan)}", _gather(files))
 
     def decode(self, data: bytes) -> dict[str, Any]:
