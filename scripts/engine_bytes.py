@@ -26,9 +26,12 @@ import zipfile
 import zlib
 from importlib.metadata import version
 from pathlib import Path
+from typing import Any
 
 ROOT = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(ROOT))
+
+from _tables import put, table  # noqa: E402 - found below the root
 
 from edgeops.validate.devices.emulated import EmulatedDevice  # noqa: E402 - found below the root
 from edgeops.validate.devices.emulated_userland import ARM64  # noqa: E402 - as above
@@ -36,6 +39,7 @@ from edgeops.validate.pyz import program  # noqa: E402 - as above
 from tests.helpers import write_tiny_model  # noqa: E402 - as above
 
 GOAL = ROOT / "edgeops" / "validate" / "engine_bytes.toml"
+PAGE = ROOT / "docs" / "devices.md"
 HEAD = """# What an application needs of each engine: written by scripts/engine_bytes.py, which measures it.
 # bytes = libraries + python; packed = the same files deflated; wheel = all that the index has.
 """
@@ -76,10 +80,11 @@ def main() -> None:
             if not only or engine in only:
                 rows += measured(engine, about["distribution"], model, Path(scratch) / engine)
     GOAL.write_text("\n".join([HEAD, *map(entry, rows)]))
+    put(PAGE, "engine bytes", shown(rows))
     print(f"{len(rows)} rows in {GOAL}")
 
 
-def measured(engine: str, distribution: str, model: Path, scratch: Path) -> list[dict[str, object]]:
+def measured(engine: str, distribution: str, model: Path, scratch: Path) -> list[dict[str, Any]]:
     """Return the rows of an engine, one an architecture."""
     scratch.mkdir()
     variant, trace = scratch / "variant", scratch / "trace.py"
@@ -192,10 +197,18 @@ def summed(files: dict[str, bytes], wheel: int) -> dict[str, int]:
     }
 
 
-def entry(row: dict[str, object]) -> str:
+def entry(row: dict[str, Any]) -> str:
     """Return a row as TOML."""
     lines = [f"{key} = {json.dumps(value)}" for key, value in row.items()]
     return "\n".join(["[[engine]]", *lines, ""])
+
+
+def shown(rows: list[dict[str, Any]]) -> str:
+    """Return the rows as a table of megabytes."""
+    head = ("engine", "version", "architecture", "MB", "deflated", "whole wheel")
+    sizes = [[f"{row[key] / 1e6:.1f}" for key in ("bytes", "packed", "wheel")] for row in rows]
+    names = [(row["engine"], row["version"], row["machine"]) for row in rows]
+    return table(head, [[*name, *size] for name, size in zip(names, sizes, strict=True)])
 
 
 if __name__ == "__main__":
