@@ -34,7 +34,7 @@ def test_metric_of_ten_thousand_samples(name, capsys):
     whole = time.process_time() - start
     kept = len(json.dumps(found.kept)) / 1000
     with capsys.disabled():
-        print(
+        print(  # noqa: T201 - printing is what it is for
             f"\n{name}: {figure.value:.4f} with interval {alone:.2f} s; with source and four slices "
             f"{whole:.2f} s; {kept:.0f} kB kept"
         )
