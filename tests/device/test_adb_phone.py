@@ -28,7 +28,7 @@ from tests.device._phone import commands, getprop, script
 from tests.functional._toy import edit, git
 from tests.helpers import write_tiny_data, write_tiny_model
 
-pytestmark = pytest.mark.timeout(300)
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(300)]
 STAND_IN = Path(__file__).with_name("_benchmark_model.py")
 PROPERTIES = {
     "ro_product_manufacturer": "Maker",

@@ -19,7 +19,7 @@ from tests.device._phone import commands, script
 from tests.device.test_ssh_device import pushed
 from tests.helpers import build_tree
 
-pytestmark = pytest.mark.timeout(300)
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(300)]
 
 
 @pytest.fixture
