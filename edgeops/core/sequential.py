@@ -116,6 +116,11 @@ def judge(
     return Judgement(verdict, why, math.exp(estimate), outer, len(logs), disturbed, needed)
 
 
+def counts(lost: float | None) -> bool:
+    """Whether a trial counts in which so large a share of the time was lost; None is not known."""
+    return lost is None or lost <= MOST_LOST
+
+
 def replay(
     ratios: Sequence[float],
     lost: Sequence[float | None] | None = None,

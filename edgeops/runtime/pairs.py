@@ -64,7 +64,7 @@ class Half:
 def measure_pairs(request: Mapping[str, Any], load: Load, tell: Tell) -> dict[str, Any]:
     """Return the answer to a request ``pair``, but for ``format`` and ``engine_version``.
 
-    Of the request: ``seconds`` for all of it, ``least`` trials that are made although the time is
+    Of the request: ``seconds`` for all of it, ``least`` trials that are to count although the time is
     over (up to four times ``seconds``; 0), ``trials`` at most (96), ``margin`` (0.03), ``bounds`` on
     the ratio that a verdict's interval may not hold (none), ``seed`` of the coins (none: the
     system's). ``load(folder, threads)`` returns a session of a variant whose
@@ -113,7 +113,9 @@ class _Comparison:
             return True
         if len(self.trials) >= self._most:
             return False
-        few = len(self.trials) < self._least
+        counted = sum(sequential.counts(trial["lost"]) for trial in self.trials)
+        # Trials that were disturbed are made up for, unless most of them are.
+        few = len(self.trials) < self._least or len(self.trials) / 2 <= counted < self._least
         return self.seconds + self._longest <= self._budget * (measure.PATIENCE if few else 1)
 
     def judgement(self) -> sequential.Judgement:
