@@ -7,9 +7,7 @@ from statistics import fmean
 from typing import TYPE_CHECKING, Any
 
 from edgeops.core.gates import Figure
-from edgeops.errors import InputError
 from edgeops.validate import told
-from edgeops.validate.accuracy import agreement, drop, evaluate
 from edgeops.validate.latency import (
     drift_figure,
     latency_figures,
@@ -23,7 +21,6 @@ from edgeops.validate.noise import summarize
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
-    from edgeops.core.contracts import Metric
     from edgeops.validate.measured import Measured
     from edgeops.validate.noise import Noise
 
@@ -57,25 +54,6 @@ def names(metric: str, *, source: bool = True, fp32: bool = True) -> tuple[str, 
         "model_mb",
         "engine_mb",
     )
-
-
-def accuracy_figures(
-    measured: Measured,
-    source: Mapping[str, Any] | None,
-    labels: Any,
-    metric: Metric,
-    output: str,
-) -> dict[str, Figure]:
-    """Return the metric, its drop against the source model's outputs, and how often both agree."""
-    figures = {metric.name: evaluate(measured.outputs, labels, metric, output=output)}
-    if source is None:
-        return figures
-    figures[f"{metric.name}_drop"] = drop(source, measured.outputs, labels, metric, output=output)
-    try:
-        figures[AGREEMENT] = agreement(source, measured.outputs, output=output)
-    except InputError as error:
-        figures[AGREEMENT] = Figure(None, absent=f"the outputs name no classes: {error.why}")
-    return figures
 
 
 def cost_figures(measured: Measured, bytes_: int) -> dict[str, Figure]:
