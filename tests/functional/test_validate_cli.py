@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import subprocess
+from xml.etree import ElementTree as ET
 
 import numpy as np
 import pytest
@@ -354,3 +355,18 @@ def measured_by_hand(project):
     for name, stage in (("convert", Convert()), ("validate", Validate())):
         context = StageContext(project, found, name, found.targets["gateway"], Silence())
         stage.run(context, found.stages[name].options)
+
+
+@pytest.mark.slow
+def test_targets_may_be_measured_side_by_side(project, capsys):
+    code, result = answer(project, capsys, "validate", "--jobs", "2", "--junit", "junit.xml")
+    assert code == 0
+    assert set(result["targets"]) == {"gateway", "camera"}
+    for name, target in result["targets"].items():
+        assert target["worst_files"] == [f"reports/{name}/worst.json", f"reports/{name}/worst.svg"]
+    root = ET.parse(project / "junit.xml").getroot()  # noqa: S314 - we wrote it
+    assert [suite.get("name") for suite in root] == ["edgeops.gateway", "edgeops.camera"]
+    code, report = answer(project, capsys, "report", "--format", "junit")
+    root = ET.fromstring(report["markdown"])  # noqa: S314 - we wrote it
+    assert root[0].get("timestamp") > "2020"
+    assert root[0].get("name") == "tiny.gateway"
