@@ -149,6 +149,8 @@ def test_a_latency_gate_is_inconclusive_and_says_why(userland, tmp_path, capsys)
     assert verdicts["accuracy"]["verdict"] == "pass"
     assert verdicts["latency_p50_ms"]["verdict"] == "inconclusive"
     assert "emulated" in verdicts["latency_p50_ms"]["why"]
+    assert "measure on a device where this can be judged" in result["error"]["fix"]
+    assert result["metrics"]["engine_mb"] > 1
 
 
 def test_what_was_pushed_comes_back_and_is_gone_afterwards(userland, tmp_path):  # noqa: F811
@@ -184,6 +186,10 @@ def test_a_variant_of_an_engine_that_is_not_there_is_refused_before_it_is_sent(r
     with pytest.raises(MissingError) as refused:
         reached.push(folder, "v")
     assert refused.value.code == "emulated-engine"
+    with pytest.raises(MissingError) as refused:
+        EmulatedDevice().answers("arm64", "executorch")
+    assert refused.value.code == "emulated-engine"
+    EmulatedDevice().answers("arm64", "onnxruntime")
 
 
 def test_two_measurements_never_share_the_machine(reached, tmp_path, monkeypatch):

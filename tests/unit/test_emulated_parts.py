@@ -12,7 +12,7 @@ import pytest
 
 from edgeops.core.environment import BROKEN, MISSING, look
 from edgeops.errors import ExitCode, InputError, MissingError, TransportError
-from edgeops.validate.devices import emulated_debs, emulated_enter, emulated_wheels
+from edgeops.validate.devices import emulated_debs, emulated_enter, emulated_wheels, reachable
 from edgeops.validate.devices.emulated import EmulatedDevice
 from edgeops.validate.devices.emulated_userland import ARM64
 from tests.unit._environments import write_wheel
@@ -57,6 +57,13 @@ def test_it_is_not_made_without_being_asked(nowhere):
     assert refused.value.code == "emulated-missing"
     assert refused.value.fix == "edgeops env create emulated-arm64"
     assert not nowhere.exists()
+
+
+def test_what_is_missing_is_found_before_time_is_spent(nowhere):
+    found = reachable.finding("emulated:arm64", "onnxruntime", "edgeops.yaml:3:1")
+    assert (found.code, found.where) == ("emulated-missing", "edgeops.yaml:3:1")
+    assert found.fix == "edgeops env create emulated-arm64"
+    assert reachable.finding("emulated:mips", "onnxruntime").code == "emulated-unknown"
 
 
 def test_its_times_are_not_to_be_judged():

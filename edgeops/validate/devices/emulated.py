@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 from edgeops.core.variant import FILE as VARIANT
 from edgeops.errors import MissingError
 from edgeops.validate.devices.emulated_enter import HOME, enter
-from edgeops.validate.devices.emulated_shell import UserlandShell
+from edgeops.validate.devices.emulated_shell import WHERE, UserlandShell
 from edgeops.validate.devices.emulated_userland import ARM64, require
 from edgeops.validate.devices.remote import RemoteDevice, Unreached
 
@@ -34,6 +34,15 @@ class EmulatedDevice(Unreached):
     emulated = True
     environment = ARM64
 
+    def answers(self, address: str, engine: str) -> None:
+        """Raise what keeps a target of an engine from being measured here, as ``reach`` does.
+
+        MissingError ``emulated-engine`` too. Takes less than a second; nothing is left there.
+        """
+        userland = self._there(address)
+        _refuse_without(engine, userland)
+        enter(userland)
+
     @contextmanager
     def reach(self, address: str) -> Iterator[RemoteDevice]:
         """Yield the emulated machine with a work folder of its own, which is removed afterwards.
@@ -41,15 +50,18 @@ class EmulatedDevice(Unreached):
         Raises MissingError ``emulated-unknown``, ``emulated-missing``, ``environment-stale``,
         ``environment-broken``, ``emulated-qemu`` or ``emulated-refused``.
         """
-        if address != ARM:
-            raise _unknown(address)
-        require(self.environment)
-        device = _Emulated(self.environment)
+        device = _Emulated(self._there(address))
         device.enter()
         try:
             yield device
         finally:
             device.leave()
+
+    def _there(self, address: str) -> Userland:
+        if address != ARM:
+            raise _unknown(address)
+        require(self.environment)
+        return self.environment
 
 
 class _Emulated(RemoteDevice):
@@ -74,16 +86,8 @@ class _Emulated(RemoteDevice):
 
         Raises MissingError ``emulated-engine``.
         """
-        engine = _engine(source)
-        why = self._userland.lacks(engine) if engine else ""
-        if why:
-            raise MissingError(
-                "emulated-engine",
-                f"the engine {engine} is not in the arm64 userland",
-                where=self.shell.where,
-                why=why,
-                fix=_fix(self._userland, why),
-            )
+        if engine := _engine(source):
+            _refuse_without(engine, self._userland)
         super().push(source, destination)
 
 
@@ -95,6 +99,18 @@ def _unknown(address: str) -> MissingError:
         why=f"there is one: {ARM}",
         fix=f"write `device: emulated:{ARM}`",
     )
+
+
+def _refuse_without(engine: str, userland: Userland) -> None:
+    why = userland.lacks(engine)
+    if why:
+        raise MissingError(
+            "emulated-engine",
+            f"the engine {engine} is not in the arm64 userland",
+            where=WHERE,
+            why=why,
+            fix=_fix(userland, why),
+        )
 
 
 def _engine(source: Path) -> str:
