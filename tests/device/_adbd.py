@@ -23,7 +23,7 @@ _NO_CHECKSUM = 0x01000001
 _MOST = 256 * 1024
 _PIECE = 32 * 1024
 _STDIN, _STDOUT, _STDERR, _EXIT, _CLOSE_STDIN = range(5)
-_TOKEN = 1
+_TOKEN, _PUBLIC_KEY = 1, 3
 
 
 class Adbd:
@@ -152,7 +152,9 @@ class _Connection:
         if command == _CNXN:
             self._connect(first, second)
         elif command == _AUTH:
-            self.send(_AUTH, _TOKEN, 0, bytes(20))
+            # To a public key the person at the device would answer, and nobody is there.
+            if first != _PUBLIC_KEY:
+                self.send(_AUTH, _TOKEN, 0, bytes(20))
         elif command == _OPEN:
             self._open(first, data.rstrip(b"\0").decode())
         elif second not in self._streams:
