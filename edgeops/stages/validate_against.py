@@ -61,7 +61,7 @@ class Comparing:
             self._pair(RATIO, job.fp32, "")
 
     def with_earlier(self, against: str) -> None:
-        """Add the figures against ``previous``, or else the variant of a git revision."""
+        """Add the figures against ``previous``, or the variant of a git revision, ``rev=REV``."""
         metric, figures = self.job.metric, self.found.figures
         names = relative.names_of(against, metric.name)
         earlier = self.job.earlier[against]

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 
 from edgeops.core.project import converted, final_variant
 from edgeops.errors import InputError, TransportError, TrustError
-from edgeops.validate.relative import PREVIOUS, Earlier
+from edgeops.validate.relative import PREVIOUS, Earlier, revision_of
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -40,14 +40,14 @@ class Place:
 
 
 def earlier(against: str, place: Place) -> Earlier:
-    """Return the variant to compare with: ``previous``, or else a git revision.
+    """Return the variant to compare with: ``previous``, or a git revision, ``rev=REV``.
 
     What is not there is told by the value. Raises TrustError when what is published was tampered
     with, and what a broken project raises.
     """
     if against == PREVIOUS:
         return published(place)
-    return at_revision(against, place)
+    return at_revision(revision_of(against), place)
 
 
 def published(place: Place) -> Earlier:

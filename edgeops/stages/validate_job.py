@@ -28,7 +28,7 @@ class Job:
 
     ``source`` are the outputs of the model it was made from, ``fp32`` the folder of its fp32 form
     on the same engine; ``no_source`` and ``no_fp32`` say why there is none. ``earlier`` is what
-    gates compare with beside these: ``previous``, or git revisions. ``kept`` is the folder where
+    gates compare with beside these: ``previous``, or ``rev=REV``. ``kept`` is the folder where
     what is left of a measurement that broke off is written, None for nowhere. ``binary`` is the
     benchmark tool that measures on a device without Python.
     """

@@ -76,35 +76,40 @@ class Names:
 
 
 def names_of(against: str, metric: str) -> Names:
-    """Return the names of the figures against ``previous``, or else a git revision."""
+    """Return the names of the figures against ``previous``, or a git revision, ``rev=REV``."""
     if against == PREVIOUS:
         return Names("latency_vs_previous", f"{metric}_drop_vs_previous", "model_mb_vs_previous")
     return Names(
         *(
-            str(FigureName(base, REVISION, against))
+            str(FigureName(base, REVISION, revision_of(against)))
             for base in ("latency_p50_ms_vs", f"{metric}_drop", "model_mb_vs")
         )
     )
 
 
+def revision_of(against: str) -> str:
+    """Return the git revision that ``rev=REV`` names."""
+    return against.removeprefix(f"{REVISION}=")
+
+
 def known(metric: str, *, previous: bool, revisions: bool) -> tuple[str, ...]:
     """Return the names of the relative figures that may be gated, revisions as a form."""
     found = names_of(PREVIOUS, metric).every() if previous else ()
-    return (*found, *(names_of("REV", metric).every() if revisions else ()))
+    return (*found, *(names_of(f"{REVISION}=REV", metric).every() if revisions else ()))
 
 
 def wanted(gates: Iterable[str], metric: str) -> dict[str, Names]:
-    """Return what gates ask to compare with, ``previous`` or revisions, and the figures of each."""
+    """Return what gates ask to compare with, ``previous`` or ``rev=REV``, and the figures of each."""
     found: dict[str, Names] = {}
     for gate in gates:
-        if gate in names_of(PREVIOUS, metric).every():
-            found[PREVIOUS] = names_of(PREVIOUS, metric)
         try:
             name = parse_name(gate)
         except ValueError:
             continue
-        if name.key == REVISION:
-            found[name.value] = names_of(name.value, metric)
+        for against in (PREVIOUS, f"{REVISION}={name.value}"):
+            names = names_of(against, metric)
+            if str(name) in names.every():
+                found[against] = names
     return found
 
 

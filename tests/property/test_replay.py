@@ -217,3 +217,19 @@ def test_a_figure_is_the_same_as_itself_and_not_as_another(value, interval, nois
     assert not again.same(figure, replace(figure, noisy=not noisy))
     assert not again.same(figure, replace(figure, value=12.0))
     assert not again.same(figure, replace(figure, unjudged="why"))
+
+
+metrics = st.sampled_from(["accuracy", "f1", "map50"])
+revisions = st.from_regex(r"[A-Za-z0-9][A-Za-z0-9/._~^-]{0,12}", fullmatch=True)
+
+
+@given(metrics, revisions)
+def test_gates_say_what_is_compared_with_and_nothing_else_does(metric, revision):
+    against = f"rev={revision}"
+    names = relative.names_of(against, metric)
+    for name in names.every():
+        assert relative.wanted([name], metric) == {against: names}
+    previous = relative.names_of("previous", metric)
+    assert relative.wanted(previous.every(), metric) == {"previous": previous}
+    others = [metric, f"{metric}_drop", f"{metric}[rev={revision}]", "latency_p50_ms", "no name["]
+    assert relative.wanted(others, metric) == {}
