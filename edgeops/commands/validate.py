@@ -10,10 +10,6 @@ import typer
 from edgeops import console
 from edgeops.commands.options import JsonFlag
 
-_ONE = "One variant"
-_HOW = "How it is measured"
-_KEEP = "Baselines and evidence"
-
 
 def validate(
     ctx: typer.Context,
@@ -32,133 +28,87 @@ def validate(
     ] = None,
     evaluation: Annotated[
         str | None,
-        typer.Option(
-            metavar="DATA", help="Labelled samples (.npz, .csv, m:f).", rich_help_panel=_ONE
-        ),
+        typer.Option(metavar="DATA", help="Labelled samples (.npz, .csv, m:f)."),
     ] = None,
     metric: Annotated[
         str | None,
-        typer.Option(
-            help="A metric of `edgeops plugins`, or module:function; accuracy.",
-            rich_help_panel=_ONE,
-        ),
+        typer.Option(help="A metric of `edgeops plugins`, or module:function; accuracy."),
     ] = None,
     gate: Annotated[
         list[str] | None,
         typer.Option(
             metavar="'accuracy>=0.95'",
             help="A bound on a figure, such as accuracy[light=night]; repeatable.",
-            rich_help_panel=_ONE,
         ),
     ] = None,
     source: Annotated[
         str | None,
-        typer.Option(
-            metavar="MODEL",
-            help="Compare with this ONNX model, or fp32 variant.",
-            rich_help_panel=_ONE,
-        ),
+        typer.Option(metavar="MODEL", help="Compare with this ONNX model, or fp32 variant."),
     ] = None,
     previous: Annotated[
         str | None,
         typer.Option(
             metavar="VARIANT",
             help="Compare with this earlier variant (latency_vs_previous and others).",
-            rich_help_panel=_ONE,
         ),
     ] = None,
-    output: Annotated[
-        str | None, typer.Option(help="The output the metric looks at.", rich_help_panel=_ONE)
-    ] = None,
+    output: Annotated[str | None, typer.Option(help="The output the metric looks at.")] = None,
     samples: Annotated[
         int | None,
-        typer.Option(
-            min=1,
-            help="Only so many samples, from the first; all (--record: 64).",
-            rich_help_panel=_ONE,
-        ),
+        typer.Option(min=1, help="Only so many samples, from the first; all (--record: 64)."),
     ] = None,
     accept: Annotated[
         str | None,
-        typer.Option(
-            metavar="REASON",
-            help="Go on with a variant that nothing could prove.",
-            rich_help_panel=_ONE,
-        ),
+        typer.Option(metavar="REASON", help="Go on with a variant that nothing could prove."),
     ] = None,
-    device: Annotated[
-        str | None, typer.Option(help="Where to measure; local.", rich_help_panel=_HOW)
-    ] = None,
-    threads: Annotated[
-        int | None, typer.Option(min=1, help="Threads of the engine; 1.", rich_help_panel=_HOW)
-    ] = None,
+    device: Annotated[str | None, typer.Option(help="Where to measure; local.")] = None,
+    threads: Annotated[int | None, typer.Option(min=1, help="Threads of the engine; 1.")] = None,
     affinity: Annotated[
         list[int] | None,
-        typer.Option(
-            min=0, metavar="CPU", help="Run on this processor; repeatable.", rich_help_panel=_HOW
-        ),
+        typer.Option(min=0, metavar="CPU", help="Run on this processor; repeatable."),
     ] = None,
     seconds: Annotated[
         float | None,
-        typer.Option(min=0.01, help="Time spent on latency; 2.", rich_help_panel=_HOW),
+        typer.Option(min=0.01, help="Time spent on latency; 2."),
     ] = None,
     preset: Annotated[
         Literal["mlperf"] | None,
-        typer.Option(help="1,024 queries and 60 seconds at least.", rich_help_panel=_HOW),
+        typer.Option(help="1,024 queries and 60 seconds at least."),
     ] = None,
     sustained: Annotated[
         float | None,
-        typer.Option(
-            min=1, metavar="SECONDS", help="Go on and see the times drift.", rich_help_panel=_HOW
-        ),
+        typer.Option(min=1, metavar="SECONDS", help="Go on and see the times drift."),
     ] = None,
     timeout: Annotated[
         float | None,
-        typer.Option(
-            min=1, metavar="SECONDS", help="For each measuring process; 600.", rich_help_panel=_HOW
-        ),
+        typer.Option(min=1, metavar="SECONDS", help="For each measuring process; 600."),
     ] = None,
     call_timeout: Annotated[
         float | None,
-        typer.Option(
-            min=0.001, metavar="SECONDS", help="For one call of the model.", rich_help_panel=_HOW
-        ),
+        typer.Option(min=0.001, metavar="SECONDS", help="For one call of the model."),
     ] = None,
     heartbeat: Annotated[
         float | None,
         typer.Option(
-            min=1,
-            metavar="SECONDS",
-            help="Silence after which a device ends what was begun.",
-            rich_help_panel=_HOW,
+            min=1, metavar="SECONDS", help="Silence after which a device ends what was begun."
         ),
     ] = None,
     record: Annotated[
         Path | None,
-        typer.Option(
-            metavar="FILE", help="Keep what it answers as a baseline.", rich_help_panel=_KEEP
-        ),
+        typer.Option(metavar="FILE", help="Keep what it answers as a baseline."),
     ] = None,
     baseline: Annotated[
         Path | None,
-        typer.Option(
-            metavar="FILE", help="Hold what it answers against this.", rich_help_panel=_KEEP
-        ),
+        typer.Option(metavar="FILE", help="Hold what it answers against this."),
     ] = None,
     tolerance: Annotated[
         float | None,
-        typer.Option(
-            min=0,
-            help="Share of an output's largest value; by precision.",
-            rich_help_panel=_KEEP,
-        ),
+        typer.Option(min=0, help="Share of an output's largest value; by precision."),
     ] = None,
     replay: Annotated[
         Path | None,
         typer.Option(
-            metavar="EVIDENCE",
-            help="Judge again from evidence alone, with other gates if given.",
-            rich_help_panel=_KEEP,
+            metavar="EVIDENCE", help="Judge again from evidence alone, with other gates if given."
         ),
     ] = None,
     as_json: JsonFlag = False,
