@@ -98,6 +98,12 @@ def _target(target: Mapping[str, Any]) -> Iterator[RenderableType | str]:
     for name, figure in target["figures"].items():
         if figure["value"] is None:
             yield f"  {name} is absent: {figure['absent']}"
+    unjudged: dict[str, list[str]] = {}
+    for name, figure in target["figures"].items():
+        if figure.get("unjudged"):
+            unjudged.setdefault(figure["unjudged"], []).append(name)
+    for why, names in unjudged.items():
+        yield f"  judged by no gate: {', '.join(names)}: {why}"
     for note in target["notes"]:
         yield f"  note: {note}"
     for line in target.get("worst_lines") or ():
