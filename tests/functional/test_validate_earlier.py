@@ -221,7 +221,7 @@ def test_gate_on_the_previous_one_without_one_says_what_to_name(variants, capsys
 
 
 def test_what_was_measured_until_the_time_was_over_is_told(variants, capsys):
-    argv = ("one", "--evaluation", "data.npz", "--seconds", "60", "--timeout", "5")
+    argv = ("one", "--evaluation", "data.npz", "--sustained", "60", "--timeout", "5")
     code, result = asked(variants, capsys, *argv)
     assert (code, result["error"]["code"]) == (30, "probe-timeout")
     assert result["partial"]["partial"] is True
@@ -232,7 +232,7 @@ def test_what_was_measured_until_the_time_was_over_is_told(variants, capsys):
 
 
 def test_what_is_left_of_a_broken_measurement_is_kept_marked_and_never_judged(tmp_path, capsys):
-    yaml = YAML.replace("seconds: 0.3", "seconds: 60\n        timeout: 5")
+    yaml = YAML.replace("seconds: 0.3", "sustained: 60\n        timeout: 5")
     build_tree(tmp_path, {"edgeops.yaml": yaml})
     write_tiny_data(tmp_path / "data.npz", write_tiny_model(tmp_path / "model.onnx"))
     argv = ["convert", "model.onnx", "--to", "onnxruntime", "-o", "build/gateway/converted"]
