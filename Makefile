@@ -6,6 +6,7 @@ SHELL := /bin/bash
 
 export DVC_NO_ANALYTICS := 1
 export CI := true
+export ORT_DISABLE_TELEMETRY := 1
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
 VENV := .venv

@@ -71,7 +71,7 @@ done
 echo "$boot $$ $(started $$)" >"$lock/owner"
 echo "=locked"
 LD_LIBRARY_PATH=$PWD/tools${{LD_LIBRARY_PATH:+:$LD_LIBRARY_PATH}}
-export LD_LIBRARY_PATH
+export LD_LIBRARY_PATH ORT_DISABLE_TELEMETRY=1
 """
 _TIME = """
 {before} || exit 124
