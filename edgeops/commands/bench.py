@@ -40,7 +40,7 @@ def bench(
         str, typer.Option(metavar="mlperf", help="MLPerf single stream: 1,024 queries and 60 s.")
     ] = "",
     sustained: Annotated[
-        float, typer.Option(metavar="MINUTES", min=0, help="Go on so long, and show the drift.")
+        float, typer.Option(metavar="SECONDS", min=0, help="Go on so long, and show the drift.")
     ] = 0.0,
     as_json: JsonFlag = False,
 ) -> None:

@@ -64,8 +64,7 @@ def validate(
     device: Annotated[str | None, typer.Option(help="Where to measure; local.")] = None,
     threads: Annotated[int | None, typer.Option(min=1, help="Threads of the engine; 1.")] = None,
     affinity: Annotated[
-        list[int] | None,
-        typer.Option(min=0, metavar="CPU", help="Run on this processor; repeatable."),
+        str | None, typer.Option(metavar="CPUS", help="Processors to run on, as 0 or 0,2-3.")
     ] = None,
     seconds: Annotated[
         float | None,

@@ -59,6 +59,10 @@ def validate_verb(request: Request, *, events: Events) -> dict[str, Any]:
     """
     given = {name: value for name, value in request.adhoc.items() if value}
     _check(request, given)
+    if "affinity" in given:
+        from edgeops.validate.affinity import processors
+
+        given["affinity"] = processors(given["affinity"])
     try:
         result = _answer(request, given, events)
     except (GateFailed, GateInconclusive) as verdict:

@@ -16,9 +16,9 @@ from edgeops.stages.bench_inputs import (
     alike,
     check_usage,
     opened,
-    processors,
     samples_of,
 )
+from edgeops.validate.affinity import processors
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -42,7 +42,7 @@ _LONG_S = 60.0
 
 
 def bench_verb(request: Request, *, events: Events) -> dict[str, Any]:
-    """Measure on the device and return the fields of INTERFACE.md, figures and notes; writes nothing.
+    """Measure on the device and return latency, load time, memory, figures and notes; writes nothing.
 
     Raises GateFailed ``bench-slower`` or GateInconclusive ``bench-inconclusive`` with the result;
     InputError ``model-missing``, UsageProblem ``bench-usage``; what converting a model file, reading
@@ -108,8 +108,7 @@ def _ask(request: Request, limit: float, *, beside: bool) -> Ask:
     if request.preset:
         return Ask(MLPERF_S, evaluate=False, preset=request.preset)
     if request.sustained:
-        minutes = request.sustained * 60
-        return Ask(minutes, evaluate=False, sustained_s=minutes)
+        return Ask(request.sustained, evaluate=False, sustained_s=request.sustained)
     most = _BESIDE_S if beside else _TIMED_MOST_S
     return Ask(min(most, _TIMED_SHARE * limit), evaluate=False)
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
@@ -21,8 +20,6 @@ MLPERF_S = 60.0
 NOISE = "seeded noise"
 _NOISE_SAMPLES = 8
 _OWN_ENGINE = {".tflite": "litert"}
-_CPUS = re.compile(r"\d+(-\d+)?(,\d+(-\d+)?)*")
-_MOST_CPUS = 1024
 
 
 @dataclass(frozen=True)
@@ -30,7 +27,7 @@ class Request:
     """What ``edgeops bench`` was asked; paths and data are relative to ``root``.
 
     ``engine`` is what model files are converted for, "" their format's own; ``max_seconds`` None
-    is 20, or 60 with ``against``; ``sustained`` is in minutes.
+    is 20, or 60 with ``against``; ``sustained`` in seconds.
     """
 
     root: Path
@@ -55,26 +52,6 @@ class Subject:
     variant: Variant
 
 
-def processors(text: str) -> tuple[int, ...]:
-    """Return the processors that ``0,2-3`` names; raises UsageProblem ``affinity-bad``."""
-    if not text:
-        return ()
-    found: set[int] = set()
-    if _CPUS.fullmatch(text):
-        for part in text.split(","):
-            low, _, high = part.partition("-")
-            found.update(range(int(low), min(int(high or low), _MOST_CPUS) + 1))
-    if not found or max(found) >= _MOST_CPUS:
-        raise UsageProblem(
-            "affinity-bad",
-            f"{text!r} names no processors",
-            where="--affinity",
-            why="processors are numbers from 0 on, with commas and ranges",
-            fix="write it like --affinity 0 or --affinity 0,2-3",
-        )
-    return tuple(sorted(found))
-
-
 def check_usage(request: Request) -> None:
     """Raise InputError ``model-missing`` or UsageProblem ``bench-usage`` before time is spent."""
     for given in filter(None, (request.model, request.against)):
@@ -86,7 +63,7 @@ def check_usage(request: Request) -> None:
         raise _usage(f"{request.preset!r} is no preset; there is {', '.join(PRESETS)}", "--preset")
     if request.preset and request.sustained:
         raise _usage("a preset and a sustained run are two ways to measure", "--preset")
-    long_s = max(MLPERF_S if request.preset else 0.0, request.sustained * 60)
+    long_s = max(MLPERF_S if request.preset else 0.0, request.sustained)
     if limit is not None and long_s and limit < long_s:
         raise _usage(f"what is asked for takes {long_s:g} s, and {limit:g} s are allowed")
 

@@ -34,7 +34,7 @@ class Request:
 
 
 def quantize_verb(request: Request, *, events: Events) -> dict[str, Any]:
-    """Quantize a model file or a variant's folder; returns the fields of INTERFACE.md.
+    """Quantize a model file or a variant's folder; returns what was tried and chosen.
 
     Raises UsageProblem ``metric-missing`` or ``metric-without-data``, RefusedError
     ``engine-no-int8``, what ``convert_model`` raises for a model file, and what

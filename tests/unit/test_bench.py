@@ -11,7 +11,8 @@ from edgeops.core.events import Silence
 from edgeops.core.variant import TensorInfo, Variant
 from edgeops.errors import GateFailed, GateInconclusive, InputError, TransportError, UsageProblem
 from edgeops.stages.bench import _judged
-from edgeops.stages.bench_inputs import made_up, processors
+from edgeops.stages.bench_inputs import made_up
+from edgeops.validate.affinity import processors
 from edgeops.validate.figures import cost_figures, energy_figure, noise_summary, paired_figure
 from edgeops.validate.measured import Ask, Bench, Measured
 
