@@ -12,7 +12,7 @@ from edgeops.core import registry, sequential
 from edgeops.core.events import Silence
 from edgeops.errors import InputError, TransportError
 from edgeops.runtime.probe import FORMAT, read_outputs, write_samples
-from edgeops.validate.devices.binaries import with_binary
+from edgeops.validate.devices.phone.tools import with_binary
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence

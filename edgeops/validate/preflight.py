@@ -10,7 +10,7 @@ from edgeops.core.gates import REVISION, is_measured, parse_name, unknown_gates
 from edgeops.core.project import FILE
 from edgeops.errors import EdgeopsError, Finding, InputError, from_findings
 from edgeops.validate import relative
-from edgeops.validate.devices.binaries import refuse_binary
+from edgeops.validate.devices.phone.tools import refuse_binary
 from edgeops.validate.figures import names
 from edgeops.validate.metrics import figure_name, resolve
 from edgeops.validate.slices import figure_names

@@ -10,8 +10,8 @@ import pytest
 
 from edgeops.core.environment import PLACE, READY, look, place
 from edgeops.errors import EdgeopsError
-from edgeops.validate.devices import emulated_enter
-from edgeops.validate.devices.emulated_userland import ARM64
+from edgeops.validate.devices.emulated import enter as emulated_enter
+from edgeops.validate.devices.emulated.userland import ARM64
 
 PROGRAMS = {
     "qemu-aarch64-static": "qemu-user-static",

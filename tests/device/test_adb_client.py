@@ -8,8 +8,7 @@ import time
 import pytest
 
 from edgeops.errors import EdgeopsError, ExitCode
-from edgeops.validate.devices.adb import AdbDevice
-from edgeops.validate.devices.adb_client import (
+from edgeops.validate.devices.adb.client import (
     Attached,
     choose,
     find_client,
@@ -17,6 +16,7 @@ from edgeops.validate.devices.adb_client import (
     parse_devices,
     state_error,
 )
+from edgeops.validate.devices.adb.device import AdbDevice
 
 
 def refusal(address=""):

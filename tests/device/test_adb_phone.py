@@ -23,7 +23,7 @@ from edgeops.core import registry
 from edgeops.core.contracts import Samples
 from edgeops.errors import EdgeopsError, ExitCode, InputError, MissingError, TransportError
 from edgeops.runtime.probe import FORMAT, read_outputs, write_samples
-from edgeops.validate.devices.adb import AdbDevice
+from edgeops.validate.devices.adb.device import AdbDevice
 from tests.device._phone import commands, getprop, script
 from tests.functional._toy import edit, git
 from tests.helpers import write_tiny_data, write_tiny_model
@@ -404,8 +404,8 @@ def test_a_tool_that_is_not_there_is_bad_configuration(tmp_path):
 
 
 def test_energy_comes_from_looks_at_the_battery(phone, tmp_path):
-    from edgeops.validate.devices.binaries import Command
-    from edgeops.validate.devices.phone_run import Place
+    from edgeops.validate.devices.phone.run import Place
+    from edgeops.validate.devices.phone.tools import Command
 
     battery = tmp_path / "battery"
     battery.mkdir()

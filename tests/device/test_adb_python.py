@@ -13,7 +13,7 @@ import pytest
 
 from edgeops.errors import InputError, TransportError
 from edgeops.runtime.probe import FORMAT, read_outputs
-from edgeops.validate.devices.adb import AdbDevice
+from edgeops.validate.devices.adb.device import AdbDevice
 from edgeops.validate.measured import device as reach
 from tests.device._phone import commands, script
 from tests.device.test_ssh_device import pushed

@@ -12,8 +12,8 @@ import time
 import pytest
 
 from edgeops.errors import MissingError, TransportError
-from edgeops.validate.devices.adb_client import find_client
-from edgeops.validate.devices.adb_shell import AdbShell
+from edgeops.validate.devices.adb.client import find_client
+from edgeops.validate.devices.adb.shell import AdbShell
 from tests.device._phone import commands
 
 

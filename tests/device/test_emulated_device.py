@@ -20,9 +20,9 @@ from edgeops.errors import ExitCode, InputError, MissingError, TransportError, T
 from edgeops.runtime.batch import run_batched
 from edgeops.runtime.probe import FORMAT, read_outputs, write_samples
 from edgeops.runtime.session import load_session
-from edgeops.validate.devices import emulated_enter
-from edgeops.validate.devices.emulated import EmulatedDevice
-from edgeops.validate.devices.emulated_shell import UserlandShell
+from edgeops.validate.devices.emulated import enter as emulated_enter
+from edgeops.validate.devices.emulated.device import EmulatedDevice
+from edgeops.validate.devices.emulated.shell import UserlandShell
 from tests import corpus_models
 from tests.device._emulated import document, needs_qemu, running, userland, userland_place  # noqa: F401 - fixtures
 from tests.helpers import write_tiny_data, write_tiny_model

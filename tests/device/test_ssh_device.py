@@ -12,7 +12,7 @@ from edgeops.core.contracts import Samples
 from edgeops.core.variant import TensorInfo, Variant, entries, write_variant
 from edgeops.errors import InputError, TrustError
 from edgeops.runtime.probe import FORMAT, read_outputs, write_samples
-from edgeops.validate.devices.ssh import SshDevice
+from edgeops.validate.devices.ssh.device import SshDevice
 from tests.device._sshd import needs_sshd
 from tests.helpers import build_tree, write_tiny_model
 

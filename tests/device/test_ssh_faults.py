@@ -18,8 +18,10 @@ import pytest
 
 from edgeops.errors import MissingError, TransportError
 from edgeops.runtime.probe import read_outputs
-from edgeops.validate.devices import asking, remote, ssh_trouble
-from edgeops.validate.devices.ssh import SshDevice
+from edgeops.validate.devices.remote import asking
+from edgeops.validate.devices.remote import device as remote
+from edgeops.validate.devices.ssh import trouble as ssh_trouble
+from edgeops.validate.devices.ssh.device import SshDevice
 from tests.device._proxy import Proxy
 from tests.device._sshd import let_in, needs_sshd, running_sshd
 from tests.device.test_ssh_device import pushed
@@ -225,7 +227,7 @@ HOST = """
 import sys
 from pathlib import Path
 sys.path.insert(0, {checkout!r})
-from edgeops.validate.devices.ssh import SshDevice
+from edgeops.validate.devices.ssh.device import SshDevice
 from tests.device.test_ssh_device import pushed
 with SshDevice().reach({address!r}) as reached:
     if {what!r} == "push":

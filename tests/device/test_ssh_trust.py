@@ -11,8 +11,8 @@ from pathlib import Path
 import pytest
 
 from edgeops.errors import EdgeopsError, InputError, MissingError, TransportError
-from edgeops.validate.devices import ssh
-from edgeops.validate.devices.ssh import SshDevice
+from edgeops.validate.devices.ssh import device as ssh
+from edgeops.validate.devices.ssh.device import SshDevice
 from tests.device._sshd import free_port, let_in, needs_sshd, new_key, running_sshd, write_config
 
 pytestmark = needs_sshd
@@ -104,7 +104,7 @@ def test_name_that_nobody_knows_is_unreachable(way, sshd):
 
 
 def test_silence_is_unreachable(way, sshd, monkeypatch):
-    monkeypatch.setattr("edgeops.validate.devices.ssh_trouble.CONNECT_S", 1)
+    monkeypatch.setattr("edgeops.validate.devices.ssh.trouble.CONNECT_S", 1)
     with socket.create_server(("127.0.0.1", 0), backlog=0) as silent:
         port = silent.getsockname()[1]
         # The queue of those who wait is full: nobody answers any more.

@@ -14,10 +14,10 @@ from edgeops.core import registry
 from edgeops.core.contracts import Samples
 from edgeops.core.variant import TensorInfo, Variant
 from edgeops.errors import RefusedError
-from edgeops.validate.devices.binaries import Plan
-from edgeops.validate.devices.binaries_litert import BenchmarkModel, _Port
-from edgeops.validate.devices.binaries_mnn import MnnBasic, ModuleBasic
-from edgeops.validate.devices.phone_rows import evaluate, joined
+from edgeops.validate.devices.phone.litert import BenchmarkModel, _Port
+from edgeops.validate.devices.phone.mnn import MnnBasic, ModuleBasic
+from edgeops.validate.devices.phone.rows import evaluate, joined
+from edgeops.validate.devices.phone.tools import Plan
 
 
 def variant(engine, inputs, outputs, **extra):

@@ -12,11 +12,11 @@ from hypothesis import strategies as st
 
 from edgeops.core.variant import TensorInfo
 from edgeops.errors import InputError
-from edgeops.validate.devices.binaries import Timed, one_size, tool_for
-from edgeops.validate.devices.binaries_litert import BenchmarkModel
-from edgeops.validate.devices.binaries_mnn import MnnBasic, MnnBenchmark, ModuleBasic
-from edgeops.validate.devices.binaries_ncnn import BenchNcnn
-from edgeops.validate.devices.binaries_onnxruntime import PerfTest
+from edgeops.validate.devices.phone.litert import BenchmarkModel
+from edgeops.validate.devices.phone.mnn import MnnBasic, MnnBenchmark, ModuleBasic
+from edgeops.validate.devices.phone.ncnn import BenchNcnn
+from edgeops.validate.devices.phone.onnxruntime import PerfTest
+from edgeops.validate.devices.phone.tools import Timed, one_size, tool_for
 
 GOLDEN = Path(__file__).parent.parent / "golden" / "binaries"
 FIELDS = [name for name in Timed.__dataclass_fields__ if name not in {"absent", "latency_ns"}]

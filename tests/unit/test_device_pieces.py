@@ -11,11 +11,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from edgeops.errors import TransportError
-from edgeops.validate.devices import owner, process
-from edgeops.validate.devices.asking import Heard
-from edgeops.validate.devices.process import Lines, run_process
-from edgeops.validate.devices.shell import Deadline
-from edgeops.validate.devices.ssh_words import After, commanded
+from edgeops.validate.devices.remote import owner, process
+from edgeops.validate.devices.remote.asking import Heard
+from edgeops.validate.devices.remote.process import Lines, run_process
+from edgeops.validate.devices.remote.shell import Deadline
+from edgeops.validate.devices.ssh.words import After, commanded
 
 
 def test_a_folder_of_this_process_is_alive():
@@ -26,7 +26,7 @@ def test_a_folder_of_this_process_is_alive():
 
 
 def test_a_folder_of_a_process_that_ended_is_dead():
-    code = "from edgeops.validate.devices import owner; print(owner.new())"
+    code = "from edgeops.validate.devices.remote import owner; print(owner.new())"
     said = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert owner.dead(said.stdout.strip())
 

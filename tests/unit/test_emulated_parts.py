@@ -12,9 +12,12 @@ import pytest
 
 from edgeops.core.environment import BROKEN, MISSING, look
 from edgeops.errors import ExitCode, InputError, MissingError, TransportError
-from edgeops.validate.devices import emulated_debs, emulated_enter, emulated_wheels, reachable
-from edgeops.validate.devices.emulated import EmulatedDevice
-from edgeops.validate.devices.emulated_userland import ARM64
+from edgeops.validate.devices import reachable
+from edgeops.validate.devices.emulated import debs as emulated_debs
+from edgeops.validate.devices.emulated import enter as emulated_enter
+from edgeops.validate.devices.emulated import wheels as emulated_wheels
+from edgeops.validate.devices.emulated.device import EmulatedDevice
+from edgeops.validate.devices.emulated.userland import ARM64
 from tests.unit._environments import write_wheel
 
 needs_apt = pytest.mark.skipif(

@@ -10,10 +10,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from edgeops.errors import ExitCode
-from edgeops.validate.devices import phone_answer
-from edgeops.validate.devices.binaries import Timed
-from edgeops.validate.devices.machine_code import built_for, misfit
-from edgeops.validate.devices.phone_facts import about
+from edgeops.validate.devices.phone import answer as phone_answer
+from edgeops.validate.devices.phone.facts import about
+from edgeops.validate.devices.phone.machine_code import built_for, misfit
+from edgeops.validate.devices.phone.tools import Timed
 
 GOLDEN = Path(__file__).parent.parent / "golden" / "binaries" / "phone-facts.txt"
 NAMES = (

@@ -129,7 +129,7 @@ def test_where_and_equal_around_a_shape_are_decided():
         ),
         exact=True,
     )
-    assert kinds(proto) == ["Expand"]
+    assert kinds(proto) == ["Identity"]
 
 
 def test_size_products_and_quotients_are_followed():

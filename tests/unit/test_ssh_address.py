@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from edgeops.errors import InputError
-from edgeops.validate.devices.ssh_address import Address, parse
+from edgeops.validate.devices.ssh.address import Address, parse
 
 HOSTS = st.from_regex(r"[a-z][a-z0-9.-]{0,20}", fullmatch=True)
 USERS = st.from_regex(r"[a-z_][a-z0-9_-]{0,10}", fullmatch=True)

@@ -10,10 +10,10 @@ from edgeops.core.project import Data, Project, StageSpec, Target
 from edgeops.errors import InputError
 from edgeops.stages.validate import Validate, ValidateOptions
 from edgeops.validate import again, told
-from edgeops.validate.devices import phone_answer
-from edgeops.validate.devices.adb import AdbDevice
-from edgeops.validate.devices.binaries import Timed, refuse_binary, with_binary
+from edgeops.validate.devices.adb.device import AdbDevice
 from edgeops.validate.devices.local import LocalDevice
+from edgeops.validate.devices.phone import answer as phone_answer
+from edgeops.validate.devices.phone.tools import Timed, refuse_binary, with_binary
 from edgeops.validate.figures import cost_figures, details, latency_csv, notes
 from edgeops.validate.measured import Measured
 

@@ -20,16 +20,16 @@ from typing import TYPE_CHECKING, Any
 from edgeops.core.files import disk_errors, inside
 from edgeops.errors import EdgeopsError, ExitCode, InputError, MissingError, TransportError
 from edgeops.runtime.probe import FORMAT
-from edgeops.validate.devices.asking import Heard
-from edgeops.validate.devices.process import run_process
-from edgeops.validate.devices.shell import Deadline
-from edgeops.validate.devices.trouble import last_words
+from edgeops.validate.devices.remote.asking import Heard
+from edgeops.validate.devices.remote.process import run_process
+from edgeops.validate.devices.remote.shell import Deadline
+from edgeops.validate.devices.remote.trouble import last_words
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
     from edgeops.core.contracts import Tell
-    from edgeops.validate.devices.shell import Done
+    from edgeops.validate.devices.remote.shell import Done
 
 LOCK = "edgeops-device-local.lock"
 PROGRAM = ("-m", "edgeops.runtime.probe")

@@ -13,25 +13,25 @@ from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any
 
 from edgeops.core.files import disk_errors
-from edgeops.validate.devices import ssh_config
-from edgeops.validate.devices import ssh_trouble as trouble
-from edgeops.validate.devices.process import Lines, end, run_process
-from edgeops.validate.devices.shell import Done
-from edgeops.validate.devices.ssh_words import (
+from edgeops.validate.devices.remote.process import Lines, end, run_process
+from edgeops.validate.devices.remote.shell import Done
+from edgeops.validate.devices.remote.trouble import failed, last_words, lost
+from edgeops.validate.devices.ssh import config as ssh_config
+from edgeops.validate.devices.ssh import trouble
+from edgeops.validate.devices.ssh.words import (
     After,
     commanded,
     get_command,
     patience,
     put_command,
 )
-from edgeops.validate.devices.trouble import failed, last_words, lost
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
 
     from edgeops.errors import EdgeopsError
-    from edgeops.validate.devices.shell import Deadline
-    from edgeops.validate.devices.ssh_address import Address
+    from edgeops.validate.devices.remote.shell import Deadline
+    from edgeops.validate.devices.ssh.address import Address
 
 _READY = b"=ready"
 # The code that ssh itself ends with when it fails; a command may end with it too.

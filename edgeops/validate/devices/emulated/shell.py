@@ -8,22 +8,22 @@ from typing import TYPE_CHECKING
 
 from edgeops.core.files import inside
 from edgeops.errors import InputError
-from edgeops.validate.devices.emulated_enter import HOME
-from edgeops.validate.devices.process import run_process
-from edgeops.validate.devices.trouble import full
+from edgeops.validate.devices.emulated.enter import HOME
+from edgeops.validate.devices.remote.process import run_process
+from edgeops.validate.devices.remote.trouble import full
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from edgeops.validate.devices.emulated_enter import Entrance
-    from edgeops.validate.devices.shell import Deadline, Done
+    from edgeops.validate.devices.emulated.enter import Entrance
+    from edgeops.validate.devices.remote.shell import Deadline, Done
 
 WHERE = "emulated:arm64"
 _FULL = (28, 122)  # ENOSPC, EDQUOT
 
 
 class UserlandShell:
-    """A ``Shell`` (devices.shell) in a userland; paths are below its home."""
+    """A ``Shell`` in a userland; paths are below its home."""
 
     where = WHERE
 

@@ -16,14 +16,15 @@ from typing import TYPE_CHECKING
 from edgeops.core.environment import Made
 from edgeops.errors import MissingError
 from edgeops.runtime.worker import last_words
-from edgeops.validate.devices import emulated_debs, emulated_wheels
-from edgeops.validate.devices.emulated_enter import HOME, Entrance, enter, find_qemu
-from edgeops.validate.devices.emulated_userland import NUMPY
+from edgeops.validate.devices.emulated import debs as emulated_debs
+from edgeops.validate.devices.emulated import wheels as emulated_wheels
+from edgeops.validate.devices.emulated.enter import HOME, Entrance, enter, find_qemu
+from edgeops.validate.devices.emulated.userland import NUMPY
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
-    from edgeops.validate.devices.emulated_userland import Userland
+    from edgeops.validate.devices.emulated.userland import Userland
 
 _TRIAL_S = 300.0
 _FOLDERS = ("proc", "dev/shm", "tmp", "run", "root", HOME.strip("/"))

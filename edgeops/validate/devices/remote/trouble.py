@@ -9,7 +9,7 @@ from edgeops.errors import EdgeopsError, MissingError, TransportError
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from edgeops.validate.devices.shell import Done
+    from edgeops.validate.devices.remote.shell import Done
 
 _FULL = ("No space left on device", "Disk quota exceeded")
 _UNWRITABLE = ("Permission denied", "Read-only file system", "Operation not permitted")

@@ -14,17 +14,17 @@ from importlib.util import find_spec
 from typing import TYPE_CHECKING, Any
 
 from edgeops.errors import InputError, UsageProblem
-from edgeops.validate.devices.lacking import require
-from edgeops.validate.devices.remote import HOME, Unreached, reached
-from edgeops.validate.devices.ssh_address import parse
-from edgeops.validate.devices.ssh_config import Beyond, beyond_asyncssh
-from edgeops.validate.devices.ssh_trouble import not_installed
+from edgeops.validate.devices.remote.device import HOME, Unreached, reached
+from edgeops.validate.devices.remote.lacking import require
+from edgeops.validate.devices.ssh.address import parse
+from edgeops.validate.devices.ssh.config import Beyond, beyond_asyncssh
+from edgeops.validate.devices.ssh.trouble import not_installed
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from edgeops.validate.devices.shell import Shell
-    from edgeops.validate.devices.ssh_address import Address
+    from edgeops.validate.devices.remote.shell import Shell
+    from edgeops.validate.devices.ssh.address import Address
 
 # Which of the two is used; without it, asyncssh where it is installed and does for the config.
 VARIABLE = "EDGEOPS_SSH"
@@ -95,7 +95,7 @@ def chosen() -> str:
 
 def _opened(address: Address, way: str, stack: ExitStack) -> Shell:
     if way == ASYNCSSH:
-        from edgeops.validate.devices.ssh_asyncssh import connected as by_asyncssh
+        from edgeops.validate.devices.ssh.by_asyncssh import connected as by_asyncssh
 
         try:
             return stack.enter_context(by_asyncssh(address))
@@ -108,7 +108,7 @@ def _opened(address: Address, way: str, stack: ExitStack) -> Shell:
                     why=str(error),
                     fix="install the ssh program, which is used then, or mend the config",
                 ) from error
-    from edgeops.validate.devices.ssh_program import connected as by_program
+    from edgeops.validate.devices.ssh.by_program import connected as by_program
 
     return stack.enter_context(by_program(address))
 

@@ -8,24 +8,24 @@ from queue import Empty, SimpleQueue
 from typing import IO, TYPE_CHECKING, Any
 
 from edgeops.core.files import disk_errors
-from edgeops.validate.devices.process import GRACE_S, Lines, timed_out
-from edgeops.validate.devices.shell import BEAT_S, Deadline, Done, deadline
-from edgeops.validate.devices.ssh_connect import close, connect
-from edgeops.validate.devices.ssh_loop import Loop
-from edgeops.validate.devices.ssh_words import (
+from edgeops.validate.devices.remote.process import GRACE_S, Lines, timed_out
+from edgeops.validate.devices.remote.shell import BEAT_S, Deadline, Done, deadline
+from edgeops.validate.devices.remote.trouble import failed, lost
+from edgeops.validate.devices.ssh.connect import close, connect
+from edgeops.validate.devices.ssh.loop import Loop
+from edgeops.validate.devices.ssh.words import (
     After,
     commanded,
     get_command,
     patience,
     put_command,
 )
-from edgeops.validate.devices.trouble import failed, lost
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
     from pathlib import Path
 
-    from edgeops.validate.devices.ssh_address import Address
+    from edgeops.validate.devices.ssh.address import Address
 
 _PIECE = 1 << 18
 _LOOK_S = 1.0

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
-    from edgeops.validate.devices.binaries import Timed
+    from edgeops.validate.devices.phone.tools import Timed
 
 _QUANTILES = ("p50_ms", "p90_ms", "p99_ms", "mean_ms", "min_ms", "max_ms")
 _MICRO = 1e-6

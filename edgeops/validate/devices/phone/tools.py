@@ -28,12 +28,12 @@ INPUT = "in{}"
 RESULT = "result"
 # Where the tools are, by the names that their projects give them; a prefix tells the platform.
 _TOOLS = {
-    "*benchmark_model*": "binaries_litert:BenchmarkModel",
-    "*MNNV2Basic*": "binaries_mnn:MnnBasic",
-    "*ModuleBasic*": "binaries_mnn:ModuleBasic",
-    "*benchncnn*": "binaries_ncnn:BenchNcnn",
-    "*onnxruntime_perf_test*": "binaries_onnxruntime:PerfTest",
-    "*benchmark.out*": "binaries_mnn:MnnBenchmark",
+    "*benchmark_model*": "litert:BenchmarkModel",
+    "*MNNV2Basic*": "mnn:MnnBasic",
+    "*ModuleBasic*": "mnn:ModuleBasic",
+    "*benchncnn*": "ncnn:BenchNcnn",
+    "*onnxruntime_perf_test*": "onnxruntime:PerfTest",
+    "*benchmark.out*": "mnn:MnnBenchmark",
 }
 NAMES = (
     "benchmark_model, MNNV2Basic.out, ModuleBasic.out, benchmark.out (MNN), benchncnn, "
@@ -166,7 +166,7 @@ def _kind(binary: Path, engine: str) -> Any:
         if not fnmatchcase(binary.name, pattern):
             continue
         module, _, name = place.partition(":")
-        kind = getattr(import_module(f"edgeops.validate.devices.{module}"), name)
+        kind = getattr(import_module(f"edgeops.validate.devices.phone.{module}"), name)
         if kind.engine == engine:
             return kind
         raise InputError(

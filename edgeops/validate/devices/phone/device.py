@@ -21,20 +21,21 @@ from edgeops.core.variant import read_variant
 from edgeops.errors import MissingError, RefusedError
 from edgeops.runtime.probe import FORMAT
 from edgeops.runtime.probe.arrays import read_samples, write_outputs
-from edgeops.validate.devices import phone_answer, phone_facts
-from edgeops.validate.devices.binaries import INPUT, Plan, tool_for
-from edgeops.validate.devices.machine_code import misfit
-from edgeops.validate.devices.phone_run import Place
-from edgeops.validate.devices.trouble import failed
+from edgeops.validate.devices.phone import answer as phone_answer
+from edgeops.validate.devices.phone import facts as phone_facts
+from edgeops.validate.devices.phone.machine_code import misfit
+from edgeops.validate.devices.phone.run import Place
+from edgeops.validate.devices.phone.tools import INPUT, Plan, tool_for
+from edgeops.validate.devices.remote.trouble import failed
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
     from edgeops.core.contracts import Samples, Tell
     from edgeops.core.variant import Variant
-    from edgeops.validate.devices.binaries import Timed, Tool
-    from edgeops.validate.devices.phone_run import Ran
-    from edgeops.validate.devices.remote import RemoteDevice
+    from edgeops.validate.devices.phone.run import Ran
+    from edgeops.validate.devices.phone.tools import Timed, Tool
+    from edgeops.validate.devices.remote.device import RemoteDevice
 
 _FACTS_S = 60.0
 _TOOLS = "tools"
@@ -223,7 +224,7 @@ class Phone:
         go_on: bool,
     ) -> dict[str, Any]:
         """Add the outputs of all samples to an answer, or the reason why there are none."""
-        from edgeops.validate.devices.phone_rows import evaluate
+        from edgeops.validate.devices.phone.rows import evaluate
 
         if job.tool.no_outputs:
             if "latency" not in answer:

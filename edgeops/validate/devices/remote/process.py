@@ -10,7 +10,7 @@ import time
 from typing import IO, TYPE_CHECKING
 
 from edgeops.errors import TransportError
-from edgeops.validate.devices.shell import BEAT_S, Deadline, Done, deadline
+from edgeops.validate.devices.remote.shell import BEAT_S, Deadline, Done, deadline
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence

@@ -7,12 +7,12 @@ import shlex
 from typing import TYPE_CHECKING, Any
 
 from edgeops.errors import EdgeopsError, ExitCode, MissingError, TransportError
-from edgeops.validate.devices.trouble import full, is_full, last_words, lost
+from edgeops.validate.devices.remote.trouble import full, is_full, last_words, lost
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from edgeops.validate.devices.shell import Done, Shell
+    from edgeops.validate.devices.remote.shell import Done, Shell
 
 _NOT_FOUND = (126, 127)
 # A shell ends with this and the number of the signal that ended what it ran; ssh with 255.

@@ -6,7 +6,7 @@ import math
 import re
 from typing import TYPE_CHECKING, Any
 
-from edgeops.validate.devices.binaries import (
+from edgeops.validate.devices.phone.tools import (
     NUMBER,
     RESULT,
     Command,

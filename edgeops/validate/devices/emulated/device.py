@@ -13,16 +13,16 @@ from typing import TYPE_CHECKING, Any
 
 from edgeops.core.variant import FILE as VARIANT
 from edgeops.errors import MissingError
-from edgeops.validate.devices.emulated_enter import HOME, enter
-from edgeops.validate.devices.emulated_shell import WHERE, UserlandShell
-from edgeops.validate.devices.emulated_userland import ARM64, require
-from edgeops.validate.devices.remote import RemoteDevice, Unreached
+from edgeops.validate.devices.emulated.enter import HOME, enter
+from edgeops.validate.devices.emulated.shell import WHERE, UserlandShell
+from edgeops.validate.devices.emulated.userland import ARM64, require
+from edgeops.validate.devices.remote.device import RemoteDevice, Unreached
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
-    from edgeops.validate.devices.emulated_userland import Userland
+    from edgeops.validate.devices.emulated.userland import Userland
 
 ARM = "arm64"
 

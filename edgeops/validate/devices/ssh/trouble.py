@@ -9,7 +9,7 @@ from edgeops.errors import InputError, MissingError, TransportError
 
 if TYPE_CHECKING:
     from edgeops.errors import EdgeopsError
-    from edgeops.validate.devices.ssh_address import Address
+    from edgeops.validate.devices.ssh.address import Address
 
 CONNECT_S = 10
 LOGIN_S = 30

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from typing import TYPE_CHECKING
 
-from edgeops.validate.devices.binaries import (
+from edgeops.validate.devices.phone.tools import (
     NUMBER,
     Command,
     Plan,

@@ -13,18 +13,18 @@ import shlex
 from typing import IO, TYPE_CHECKING, Any
 
 from edgeops.core.files import disk_errors
-from edgeops.validate.devices.adb_client import last_line
-from edgeops.validate.devices.process import run_process
-from edgeops.validate.devices.shell import Done
-from edgeops.validate.devices.trouble import failed, lost
+from edgeops.validate.devices.adb.client import last_line
+from edgeops.validate.devices.remote.process import run_process
+from edgeops.validate.devices.remote.shell import Done
+from edgeops.validate.devices.remote.trouble import failed, lost
 
 if TYPE_CHECKING:
     from collections.abc import Callable
     from pathlib import Path
 
     from edgeops.errors import TransportError
-    from edgeops.validate.devices.adb_client import Client
-    from edgeops.validate.devices.shell import Deadline
+    from edgeops.validate.devices.adb.client import Client
+    from edgeops.validate.devices.remote.shell import Deadline
 
 _WHOLE = 86
 _ENDED = re.compile(rb"\nedgeops-exit:(\d+)\n\Z")

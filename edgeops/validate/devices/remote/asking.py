@@ -7,15 +7,15 @@ from typing import TYPE_CHECKING, Any
 
 from edgeops.errors import EdgeopsError, ExitCode, MissingError, TransportError
 from edgeops.runtime.probe import FORMAT
-from edgeops.validate.devices.lacking import fix_of, unanswered
-from edgeops.validate.devices.shell import BEAT_S, Deadline
-from edgeops.validate.devices.trouble import full, is_full
+from edgeops.validate.devices.remote.lacking import fix_of, unanswered
+from edgeops.validate.devices.remote.shell import BEAT_S, Deadline
+from edgeops.validate.devices.remote.trouble import full, is_full
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from edgeops.core.contracts import Tell
-    from edgeops.validate.devices.shell import Shell
+    from edgeops.validate.devices.remote.shell import Shell
 
 # The program ends everything when it hears nothing for so long: the network was cut.
 HEARTBEAT_S = 6 * BEAT_S

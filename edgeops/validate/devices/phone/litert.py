@@ -6,7 +6,7 @@ import re
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from edgeops.validate.devices.binaries import (
+from edgeops.validate.devices.phone.tools import (
     INPUT,
     NUMBER,
     RESULT,

@@ -15,13 +15,13 @@ from edgeops.validate.devices.local import LOCK
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from edgeops.validate.devices.emulated_userland import Userland
+    from edgeops.validate.devices.emulated.userland import Userland
 
 HOME = "/home/edgeops"
 QEMU = ("qemu-aarch64-static", "qemu-aarch64")
 INSTALL = "apt install qemu-user-static"
 NAMESPACES, PROOT = "namespaces", "proot"
-_SCRIPT = Path(__file__).with_name("emulated-enter.sh")
+_SCRIPT = Path(__file__).with_name("enter.sh")
 _CHECK_S = 60.0
 _VARIABLES = (
     "PATH=/usr/bin:/bin",

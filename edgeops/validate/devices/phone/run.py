@@ -13,15 +13,15 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from edgeops.errors import EdgeopsError, MissingError, TransportError
-from edgeops.validate.devices.shell import Deadline
-from edgeops.validate.devices.trouble import failed
+from edgeops.validate.devices.remote.shell import Deadline
+from edgeops.validate.devices.remote.trouble import failed
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from edgeops.core.contracts import Tell
-    from edgeops.validate.devices.binaries import Command
-    from edgeops.validate.devices.shell import Shell
+    from edgeops.validate.devices.phone.tools import Command
+    from edgeops.validate.devices.remote.shell import Shell
 
 _LAST_LINES = 5
 _NOT_STARTED = (126, 127)

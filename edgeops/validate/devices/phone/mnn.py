@@ -7,7 +7,7 @@ import re
 import shlex
 from typing import TYPE_CHECKING, Any
 
-from edgeops.validate.devices.binaries import (
+from edgeops.validate.devices.phone.tools import (
     INPUT,
     NUMBER,
     RESULT,

@@ -21,7 +21,7 @@ from edgeops.errors import MissingError
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
-RECIPE = Path(__file__).with_name("emulated-arm64.toml")
+RECIPE = Path(__file__).with_name("arm64.toml")
 NUMPY = "numpy"
 
 
@@ -64,7 +64,7 @@ class Userland(SelfMade):
 
     def make(self, tell: Callable[[str], None]) -> Made:
         """Fetch the packages, unpack them, try them out; see ``emulated_make``."""
-        from edgeops.validate.devices.emulated_make import make
+        from edgeops.validate.devices.emulated.make import make
 
         return make(self, tell)
 

@@ -12,7 +12,7 @@ if TYPE_CHECKING:
 
     from edgeops.core.contracts import Samples
     from edgeops.core.variant import TensorInfo, Variant
-    from edgeops.validate.devices.binaries import Tool
+    from edgeops.validate.devices.phone.tools import Tool
 
     # The files, how many bytes of each a call takes, and how many calls there are; the size of each
     # answer (below 0: the tool failed) and all answers.

@@ -12,12 +12,12 @@ import socket
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from edgeops.validate.devices import ssh_config
-from edgeops.validate.devices import ssh_trouble as trouble
+from edgeops.validate.devices.ssh import config as ssh_config
+from edgeops.validate.devices.ssh import trouble
 
 if TYPE_CHECKING:
     from edgeops.errors import EdgeopsError
-    from edgeops.validate.devices.ssh_address import Address
+    from edgeops.validate.devices.ssh.address import Address
 
 _MOST_HOPS = 8
 _JUMP = re.compile(

@@ -13,16 +13,16 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 from edgeops.errors import InputError, MissingError
-from edgeops.validate.devices.adb_client import choose, find_client
-from edgeops.validate.devices.adb_shell import AdbShell
-from edgeops.validate.devices.remote import Unreached, reached
-from edgeops.validate.devices.trouble import failed
+from edgeops.validate.devices.adb.client import choose, find_client
+from edgeops.validate.devices.adb.shell import AdbShell
+from edgeops.validate.devices.remote.device import Unreached, reached
+from edgeops.validate.devices.remote.trouble import failed
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
-    from edgeops.validate.devices.adb_client import Client
+    from edgeops.validate.devices.adb.client import Client
 
 _TIMEOUT_S = 60.0
 # Android gives its shell one folder to write and run programs in; a board with adbd has a home.
@@ -74,7 +74,7 @@ class AdbDevice(Unreached):
             if python and self.binary is None:
                 yield device
             else:
-                from edgeops.validate.devices.phone import phone
+                from edgeops.validate.devices.phone.device import phone
 
                 with phone(device, self.binary) as found_phone:
                     yield found_phone

@@ -24,16 +24,16 @@ from typing import TYPE_CHECKING, Any
 from edgeops.core.digest import sha256_bytes, sha256_file
 from edgeops.core.files import disk_errors, inside
 from edgeops.errors import EdgeopsError, InputError, TransportError
-from edgeops.validate.devices import owner
-from edgeops.validate.devices.asking import ask
-from edgeops.validate.devices.lacking import engines_there
-from edgeops.validate.devices.trouble import failed, full, nothing_sums
+from edgeops.validate.devices.remote import owner
+from edgeops.validate.devices.remote.asking import ask
+from edgeops.validate.devices.remote.lacking import engines_there
+from edgeops.validate.devices.remote.trouble import failed, full, nothing_sums
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
 
     from edgeops.core.contracts import Tell
-    from edgeops.validate.devices.shell import Done, Shell
+    from edgeops.validate.devices.remote.shell import Done, Shell
 
 HOME = "${XDG_CACHE_HOME:-$HOME/.cache}/edgeops"
 # One lock for all users of a device, and for `local` on the same machine.

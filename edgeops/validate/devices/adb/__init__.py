@@ -1,0 +1,1 @@
+"""Devices over adb, by its real client."""

@@ -1,0 +1,1 @@
+"""The emulated arm64 machine: a Debian userland, entered without root, run by qemu."""

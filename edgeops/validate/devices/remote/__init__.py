@@ -1,0 +1,1 @@
+"""What devices that are elsewhere share: a shell, files by digest, work folders, the probe on a leash."""

@@ -1,0 +1,1 @@
+"""Devices over ssh, by asyncssh or the ssh program."""
