@@ -33,8 +33,8 @@ sys.path.insert(0, str(ROOT))
 
 from _tables import put, table  # noqa: E402 - found below the root
 
-from edgeops.validate.devices.emulated import EmulatedDevice  # noqa: E402 - found below the root
-from edgeops.validate.devices.emulated_userland import ARM64  # noqa: E402 - as above
+from edgeops.validate.devices.emulated.device import EmulatedDevice  # noqa: E402 - found below the root
+from edgeops.validate.devices.emulated.userland import ARM64  # noqa: E402 - as above
 from edgeops.validate.pyz import program  # noqa: E402 - as above
 from tests.helpers import write_tiny_model  # noqa: E402 - as above
 
