@@ -22,7 +22,7 @@ from edgeops.runtime import measure, pulse
 from edgeops.runtime.engines.onnxruntime import OnnxRuntimeSession
 from edgeops.runtime.probe import FORMAT, write_samples
 from tests.bench.test_bench_validate import chain
-from tests.contract.test_devices_contract import variant
+from tests.measuring import variant
 
 pytestmark = pytest.mark.bench
 

@@ -17,14 +17,13 @@ import pytest
 
 from edgeops.core import registry
 from edgeops.core.contracts import Samples
-from edgeops.core.variant import TensorInfo, Variant, entries, write_variant
 from edgeops.errors import InputError, MissingError, TransportError, TrustError
-from edgeops.runtime.probe import FORMAT, read_outputs, write_samples
+from edgeops.runtime.probe import read_outputs, write_samples
 from edgeops.validate.devices import local
 from edgeops.validate.measured import device
 from tests import faulty_engine
 from tests.faulty_engine import gone, pids
-from tests.helpers import write_tiny_model
+from tests.measuring import pushed, variant
 
 # A device that is elsewhere needs an address; those are measured where there is one.
 DEVICES = [name for name in registry.names("devices") if name == "local"]
@@ -36,40 +35,10 @@ def reached(request):
         yield found
 
 
-def variant(folder, seed=0):
-    """Write the variant of a tiny model by hand."""
-    folder.mkdir(parents=True)
-    write_tiny_model(folder / "model.onnx", seed=seed)
-    made = Variant(
-        engine="onnxruntime",
-        engine_version="1",
-        precision="fp32",
-        model_file="model.onnx",
-        inputs=(TensorInfo("x", ("N", 4), "float32"),),
-        outputs=(TensorInfo("probabilities", ("N", 3), "float32"),),
-        source="sha256:0",
-        files=entries(folder),
-    )
-    write_variant(folder, made)
-    return folder
-
-
 @pytest.fixture
 def request_(tmp_path, reached):
     """Push a variant and samples, and return the request that measures it."""
-    arrays = {"x": np.random.default_rng(0).normal(size=(40, 4)).astype(np.float32)}
-    about = write_samples(tmp_path / "few.npz", Samples(arrays, None, 40, "", ""))
-    reached.push(tmp_path / "few.npz", "few.npz")
-    reached.push(variant(tmp_path / "v"), "v")
-    return {
-        "format": FORMAT,
-        "do": "measure",
-        "variant": "v",
-        "threads": 1,
-        "few": about,
-        "seconds": 0.1,
-        "least": 10,
-    }
+    return pushed(reached, tmp_path)
 
 
 def test_device_says_what_it_is(reached):

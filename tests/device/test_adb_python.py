@@ -16,8 +16,8 @@ from edgeops.runtime.probe import FORMAT, read_outputs
 from edgeops.validate.devices.adb.device import AdbDevice
 from edgeops.validate.measured import device as reach
 from tests.device._phone import commands, script
-from tests.device.test_ssh_device import pushed
 from tests.helpers import build_tree
+from tests.measuring import pushed
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(300)]
 

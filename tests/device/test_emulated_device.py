@@ -15,7 +15,7 @@ import pytest
 from edgeops.cli import main
 from edgeops.core.contracts import Samples
 from edgeops.core.environment import look
-from edgeops.core.variant import TensorInfo, Variant, entries, read_variant, write_variant
+from edgeops.core.variant import read_variant, write_variant
 from edgeops.errors import ExitCode, InputError, MissingError, TransportError, TrustError
 from edgeops.runtime.batch import run_batched
 from edgeops.runtime.probe import FORMAT, read_outputs, write_samples
@@ -25,7 +25,8 @@ from edgeops.validate.devices.emulated.device import EmulatedDevice
 from edgeops.validate.devices.emulated.shell import UserlandShell
 from tests import corpus_models
 from tests.device._emulated import document, needs_qemu, running, userland, userland_place  # noqa: F401 - fixtures
-from tests.helpers import write_tiny_data, write_tiny_model
+from tests.helpers import write_tiny_data
+from tests.measuring import variant
 
 pytestmark = [needs_qemu, pytest.mark.slow]
 LONG_S = 300
@@ -41,24 +42,6 @@ def reached(userland):  # noqa: F811 - pytest's way of naming what a test needs
 @pytest.fixture
 def shell(userland):  # noqa: F811
     return UserlandShell(emulated_enter.enter(userland))
-
-
-def variant(folder):
-    """Write the variant of a tiny model by hand."""
-    folder.mkdir(parents=True)
-    write_tiny_model(folder / "model.onnx")
-    made = Variant(
-        engine="onnxruntime",
-        engine_version="1",
-        precision="fp32",
-        model_file="model.onnx",
-        inputs=(TensorInfo("x", ("N", 4), "float32"),),
-        outputs=(TensorInfo("probabilities", ("N", 3), "float32"),),
-        source="sha256:0",
-        files=entries(folder),
-    )
-    write_variant(folder, made)
-    return folder
 
 
 def measured(reached, folder, arrays, count, work):

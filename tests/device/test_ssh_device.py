@@ -8,52 +8,14 @@ import threading
 import numpy as np
 import pytest
 
-from edgeops.core.contracts import Samples
-from edgeops.core.variant import TensorInfo, Variant, entries, write_variant
 from edgeops.errors import InputError, TrustError
-from edgeops.runtime.probe import FORMAT, read_outputs, write_samples
+from edgeops.runtime.probe import read_outputs
 from edgeops.validate.devices.ssh.device import SshDevice
 from tests.device._sshd import needs_sshd
-from tests.helpers import build_tree, write_tiny_model
+from tests.helpers import build_tree
+from tests.measuring import pushed
 
 pytestmark = needs_sshd
-
-
-def variant(folder, seed=0):
-    """Write the variant of a tiny model by hand."""
-    folder.mkdir(parents=True)
-    write_tiny_model(folder / "model.onnx", seed=seed)
-    made = Variant(
-        engine="onnxruntime",
-        engine_version="1",
-        precision="fp32",
-        model_file="model.onnx",
-        inputs=(TensorInfo("x", ("N", 4), "float32"),),
-        outputs=(TensorInfo("probabilities", ("N", 3), "float32"),),
-        source="sha256:0",
-        files=entries(folder),
-    )
-    write_variant(folder, made)
-    return folder
-
-
-def pushed(reached, folder):
-    """Push a variant and samples, and return the request that measures it."""
-    arrays = {"x": np.random.default_rng(0).normal(size=(40, 4)).astype(np.float32)}
-    about = write_samples(folder / "few.npz", Samples(arrays, None, 40, "", ""))
-    reached.push(folder / "few.npz", "few.npz")
-    if not (folder / "v").exists():
-        variant(folder / "v")
-    reached.push(folder / "v", "v")
-    return {
-        "format": FORMAT,
-        "do": "measure",
-        "variant": "v",
-        "threads": 1,
-        "few": about,
-        "seconds": 0.1,
-        "least": 10,
-    }
 
 
 @pytest.fixture

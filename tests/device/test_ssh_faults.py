@@ -24,7 +24,7 @@ from edgeops.validate.devices.ssh import trouble as ssh_trouble
 from edgeops.validate.devices.ssh.device import SshDevice
 from tests.device._proxy import Proxy
 from tests.device._sshd import let_in, needs_sshd, running_sshd
-from tests.device.test_ssh_device import pushed
+from tests.measuring import pushed
 
 pytestmark = [needs_sshd, pytest.mark.slow]
 
@@ -228,7 +228,7 @@ import sys
 from pathlib import Path
 sys.path.insert(0, {checkout!r})
 from edgeops.validate.devices.ssh.device import SshDevice
-from tests.device.test_ssh_device import pushed
+from tests.measuring import pushed
 with SshDevice().reach({address!r}) as reached:
     if {what!r} == "push":
         print("ready", flush=True)

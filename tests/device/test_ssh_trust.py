@@ -264,7 +264,7 @@ def test_python_that_is_too_old_is_said(way, sshd):
 
 
 def test_python_without_numpy_is_said_with_the_line_for_the_device(way, sshd, tmp_path):
-    from tests.device.test_ssh_device import pushed
+    from tests.measuring import pushed
 
     sshd.bare_python()
     with SshDevice().reach(sshd.address) as reached:

@@ -296,7 +296,7 @@ def test_about_says_which_engine_ended_the_program_that_imported_it(work, monkey
 
 
 def test_replay_answers_each_sample_and_names_the_error_of_those_that_raise(work, tmp_path):
-    from tests.contract.test_devices_contract import variant
+    from tests.measuring import variant
 
     variant(work / "w")
     arrays = np.empty(4, dtype=object)

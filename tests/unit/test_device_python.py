@@ -19,7 +19,7 @@ import edgeops
 from edgeops.core.contracts import Samples
 from edgeops.runtime.probe import FORMAT, read_outputs, write_samples
 from edgeops.validate import pyz
-from tests.contract.test_devices_contract import variant
+from tests.measuring import variant
 
 PACKAGE = Path(edgeops.__file__).parent
 OLDEST = (3, 9)
