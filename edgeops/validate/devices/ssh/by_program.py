@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import selectors
 import shutil
 import subprocess
@@ -37,8 +38,19 @@ _READY = b"=ready"
 # The code that ssh itself ends with when it fails; a command may end with it too.
 _SSH_FAILED = 255
 _OTHER_KEY = ("IDENTIFICATION HAS CHANGED", "REVOKED HOST KEY")
+_WHOSE = re.compile(
+    r"host key (?:is known )?for (\S+) (?:and you|has changed|is marked)", re.IGNORECASE
+)
 _OPEN_S = trouble.CONNECT_S + trouble.LOGIN_S
 _SCAN_S = 5
+# What no config may change, on the way to the host neither.
+_TRUST = {
+    "BatchMode": "yes",
+    "StrictHostKeyChecking": "yes",
+    "UpdateHostKeys": "no",
+    "NoHostAuthenticationForLocalhost": "no",
+    "VerifyHostKeyDNS": "no",
+}
 
 
 @contextmanager
@@ -52,8 +64,9 @@ def connected(address: Address) -> Iterator[ProgramShell]:
     # The system's own folder: a socket's path may have only about a hundred characters.
     base = "/tmp" if Path("/tmp").is_dir() else None  # noqa: S108 - mkdtemp makes it private
     with tempfile.TemporaryDirectory(prefix="edgeops-ssh-", dir=base) as folder:
-        socket = Path(folder) / "s"
-        common = [ssh, *_options(address), "-S", str(socket)]
+        config = Path(folder) / "config"
+        config.write_text(_config())
+        common = [ssh, "-F", str(config), *_options(address), "-S", str(Path(folder) / "s")]
         host = address.host
         first = [*common, "-M", "--", host, commanded("echo =ready; exec cat >/dev/null")]
         pipe = subprocess.PIPE
@@ -156,12 +169,19 @@ class ProgramShell:
         return True
 
 
+def _config() -> str:
+    """Return a config of which ssh and the ssh that it starts for each jump host take the first words.
+
+    Options of the command line hold for the host alone; the file is handed on from hop to hop. It
+    names the account's own files too, which ssh would not read beside it.
+    """
+    lines = [f"{name} {value}" for name, value in _TRUST.items()]
+    return "\n".join([*lines, *(f'Include "{file}"' for file in ssh_config.files())]) + "\n"
+
+
 def _options(address: Address) -> list[str]:
     """Return the options that hold whatever the config says: ssh takes the first it is given."""
     said = {
-        "BatchMode": "yes",
-        "StrictHostKeyChecking": "yes",
-        "UpdateHostKeys": "no",
         "ConnectTimeout": str(trouble.CONNECT_S),
         "ServerAliveInterval": str(trouble.ALIVE_S),
         "ServerAliveCountMax": str(trouble.ALIVE_TIMES),
@@ -178,10 +198,6 @@ def _options(address: Address) -> list[str]:
         "EscapeChar": "none",
     }
     found = [word for name, value in said.items() for word in ("-o", f"{name}={value}")]
-    if ssh_config.own_home():
-        # ssh looks into the account's folder and not into HOME.
-        file = ssh_config.user_file()
-        found += ["-F", str(file) if os.access(file, os.R_OK) else str(os.devnull)]
     found += ["-l", address.user] if address.user else []
     found += ["-p", str(address.port)] if address.port else []
     return found
@@ -221,7 +237,7 @@ def _why(address: Address, words: str) -> EdgeopsError:
 
 
 def _distrusted(address: Address, words: str) -> EdgeopsError:
-    host, port = _resolved(address)
+    host, port = _named(address, words)
     place = trouble.place(host, port)
     key, known = _scanned(host, port), "~/.ssh/known_hosts"
     if any(text in words for text in _OTHER_KEY):
@@ -229,12 +245,13 @@ def _distrusted(address: Address, words: str) -> EdgeopsError:
     return trouble.unknown_key(address, place, key, known)
 
 
-def _resolved(address: Address) -> tuple[str, int]:
-    """Return host and port as the config has them."""
-    said = _said(["ssh", *_options(address), "-G", "--", address.host])
-    found = dict(line.partition(" ")[::2] for line in said.splitlines())
-    name = found.get("hostkeyalias") or found.get("hostname") or address.host
-    return name, int(found.get("port") or address.port or trouble.PORT)
+def _named(address: Address, words: str) -> tuple[str, int]:
+    """Return host and port whose key ssh speaks of: those of a jump host, it may be."""
+    named = _WHOSE.search(words)
+    if named is None:
+        return address.host, address.port or trouble.PORT
+    host, _, port = named[1].removeprefix("[").partition("]:")
+    return host, int(port or trouble.PORT)
 
 
 def _scanned(host: str, port: int) -> tuple[str, str]:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import pwd
 import shlex
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -37,14 +36,6 @@ def files() -> list[Path]:
 def user_file() -> Path:
     """Return where the user's own config is, whether it is there or not."""
     return Path.home() / ".ssh" / "config"
-
-
-def own_home() -> bool:
-    """Return whether ``HOME`` is another folder than the account's, the one ssh looks into."""
-    try:
-        return Path.home() != Path(pwd.getpwuid(os.getuid()).pw_dir)
-    except KeyError:
-        return True
 
 
 def beyond_asyncssh() -> bool:
