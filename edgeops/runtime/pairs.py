@@ -271,15 +271,18 @@ class _Waiting:
         return min(1.0, self._lost / self._wall) if self._known and self._wall else None
 
 
-def _waited() -> dict[str, int]:
+def _waited(tasks: str = "/proc/self/task") -> dict[str, int]:
     """Return the ns that each thread has waited for a processor; empty where that is not told."""
     found = {}
-    for path in Path("/proc/self/task").glob("*/schedstat"):
+    for path in Path(tasks).glob("*/schedstat"):
         try:
             # Time on a processor, time waiting for one, slices (Linux, scheduler/sched-stats.rst).
-            found[path.parent.name] = int(path.read_text().split()[1])
-        except (OSError, ValueError, IndexError):
+            ran, waited, _ = map(int, path.read_text().split())
+        except (OSError, ValueError):
             continue
+        # Kernels that do not keep the account show zeros, also of a thread that runs.
+        if ran:
+            found[path.parent.name] = waited
     return found
 
 
@@ -307,11 +310,11 @@ def _answer(found: sequential.Judgement, comparison: _Comparison) -> dict[str, A
 def would_take(found: sequential.Judgement, seconds: float) -> float | None:
     """Return the seconds that a verdict is expected to take in all, None if none is in sight.
 
-    ``seconds`` is what the trials so far took, those that did not count included.
+    More trials than there are looks for are not in sight: time does not help then. ``seconds`` is what the trials so far took, those that did not count included.
     """
     if found.decided:
         return seconds
-    if found.needed is None or not found.trials:
+    if found.needed is None or found.needed > sequential.LAST or not found.trials:
         return None
     return seconds * max(found.needed, found.trials + 1) / found.trials
 

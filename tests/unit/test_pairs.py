@@ -172,3 +172,11 @@ def test_how_long_a_verdict_would_take():
     assert pairs.would_take(judged("slower", 9, 9), 7.0) == 7.0
     assert pairs.would_take(judged("inconclusive", 10, 40), 20.0) == 80.0
     assert pairs.would_take(judged("inconclusive", 0, None), 20.0) is None
+    assert pairs.would_take(judged("inconclusive", 10, 97), 20.0) is None
+
+
+def test_counters_of_a_kernel_that_does_not_count_are_not_told(tmp_path):
+    for thread, text in {"1": "500 20 3", "2": "0 0 0", "3": "", "4": "7"}.items():
+        (tmp_path / thread).mkdir()
+        (tmp_path / thread / "schedstat").write_text(text)
+    assert pairs._waited(str(tmp_path)) == {"1": 20}
