@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import atexit
 import os
 import signal
 import subprocess
@@ -30,8 +31,8 @@ def variant(folder: Path, **extra: object) -> Path:
 
     ``load`` and ``run`` name a fault, ``after`` says how many calls go well before, ``kept`` how
     many times the timed loop has taken before. ``pids`` is a file that gets the number of the
-    process, its parent's, and with ``starts`` that of one which the engine starts. FAULTY_VERSION
-    of the environment names a fault of the import.
+    process, its parent's, and with ``starts`` that of one which the engine starts. ``lingers`` has
+    the process not end by itself. FAULTY_VERSION of the environment names a fault of the import.
     """
     folder.mkdir(parents=True)
     tensor = TensorInfo("x", ("N", 4), "float32")
@@ -89,6 +90,8 @@ class FaultyEngine:
             path.with_suffix(".new").write_text(f"{os.getpid()} {os.getppid()}{child}")
             path.with_suffix(".new").replace(path)
         fault(about.extra.get("load", ""))
+        if about.extra.get("lingers"):
+            atexit.register(time.sleep, 600)
         return FaultySession(about)
 
 

@@ -105,6 +105,14 @@ def test_answer_comes_after_what_was_done(work):
     assert (outputs["y"] == 2).all()
 
 
+def test_answer_of_a_process_that_does_not_end_counts(work, tmp_path):
+    faulty_engine.variant(work / "v", lingers=True, pids=str(tmp_path / "pids"))
+    with Program(work) as program:
+        assert json.loads(program.process.stdout.readlines()[-1])["answer"]["calls"]
+        assert program.process.wait(WAIT_S) == 0
+    assert gone(pids(tmp_path / "pids")[0])
+
+
 def test_end_of_input_ends_everything_and_removes_an_owned_folder(work, tmp_path):
     faulty_engine.variant(work / "v", run="hang", pids=str(tmp_path / "pids"), starts=True)
     with Program(work, work=str(work), owned=True) as program:

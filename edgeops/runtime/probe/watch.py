@@ -32,6 +32,8 @@ _KEPT_WORDS = 16_384
 _MOST_PARTIAL = 5_000
 # How long a dead child's last words are waited for where something it started holds its pipes.
 _LAST_WORDS_S = 0.5
+# How long a child that has answered may take to end: some engines hang when they are torn down.
+_LEAVING_S = 2.0
 _SECOND_LOOK_S = 0.02
 _NANO = 1_000_000_000
 
@@ -103,7 +105,9 @@ class Watch:
                 if late is not None:
                     return late
                 streams.serve(self._patience(until))
-                if until is None and child.poll() is not None:
+                if until is None and self._final is not None:
+                    until = time.monotonic() + _LEAVING_S
+                elif until is None and child.poll() is not None:
                     until = time.monotonic() + _LAST_WORDS_S
                 if until is not None and time.monotonic() >= until:
                     break
