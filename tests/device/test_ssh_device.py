@@ -125,6 +125,17 @@ def test_a_file_that_went_bad_on_the_device_is_sent_again(way, sshd, tmp_path):
     assert (tmp_path / "back").read_bytes() == b"good" * 1000
 
 
+def test_a_script_that_lost_its_contents_is_sent_again(way, sshd):
+    with SshDevice().reach(sshd.address):
+        pass
+    (script,) = sshd.home.glob("do-*")
+    whole = script.read_bytes()
+    script.write_bytes(b"")
+    with SshDevice().reach(sshd.address):
+        pass
+    assert script.read_bytes() == whole
+
+
 def test_words_of_the_login_shell_are_no_part_of_files(way, sshd, tmp_path):
     sshd.stop()
     # As a .bashrc does that greets whoever logs in.

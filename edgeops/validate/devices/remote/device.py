@@ -124,9 +124,11 @@ class RemoteDevice:
     def _enter(self) -> None:
         script = _script()
         self._script = f"{self.home}/do-{sha256_bytes(script)[:12]}"
+        # A device whose power went may have the file without its contents.
         command = (
             f"h={_word(self.home)}; f=$h/{Path(self._script).name}; "
-            f'[ -f "$f" ] && exec sh "$f" reach "$h" {self._id}; echo {_NO_SCRIPT}'
+            f'[ -f "$f" ] && [ $(($(wc -c <"$f"))) -eq {len(script)} ] && '
+            f'exec sh "$f" reach "$h" {self._id}; echo {_NO_SCRIPT}'
         )
         lines = self._lines(self._sh(command))
         if _NO_SCRIPT in lines:
