@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from edgeops.core import registry, sequential
 from edgeops.core.events import Silence
-from edgeops.errors import InputError, TransportError
+from edgeops.errors import InputError, MissingError, TransportError
 from edgeops.runtime.probe import FORMAT, read_outputs, write_samples
 from edgeops.validate.devices.phone.tools import with_binary
 
@@ -130,8 +130,8 @@ class Bench:
         """Return what fresh processes measured of a variant; the first one evaluates.
 
         ``seconds`` is the latency budget of all of them together; ``ask`` has it and more. Raises
-        what the device reports; of a TransportError, ``partial`` of the result has what was
-        measured until then: what the last process had, and ``figures`` of all processes.
+        what the device reports; of a TransportError or MissingError, ``partial`` of the result has
+        what was measured until then: what the last process had, and ``figures`` of all processes.
         """
         asked = ask or Ask(seconds)
         answers: list[dict[str, Any]] = []
@@ -139,7 +139,7 @@ class Bench:
         for turn in range(asked.processes):
             try:
                 answer = self._run(self._ask(variant, asked, first=not turn), events)
-            except TransportError as error:
+            except (TransportError, MissingError) as error:
                 error.result["partial"] = partial(answers, error.result.get("partial") or {})
                 raise
             if not turn and asked.evaluate and "outputs" in answer:

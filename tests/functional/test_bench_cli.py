@@ -7,6 +7,7 @@ import json
 import pytest
 
 from edgeops.cli import main
+from edgeops.errors import TransportError
 from tests.helpers import write_tiny_data, write_tiny_model
 
 CODES = {"not slower": 0, "faster": 0, "slower": 11, "inconclusive": 12}
@@ -55,6 +56,18 @@ def test_a_variant_is_measured_on_data(project, capsys):
     assert result["data"]["source"] == "data.npz"
     assert not any("noise" in note for note in result["notes"])
     assert result["variant"] == "variant"
+
+
+def test_what_takes_too_long_says_which_option_gives_more_time(project, capsys, monkeypatch):
+    def late(self, *_words, **_options):
+        raise TransportError("probe-timeout", f"longer than {self._timeout_s:g} s")
+
+    monkeypatch.setattr("edgeops.validate.measured.Bench.measure", late)
+    for options, seconds in ((), 260), (("--preset", "mlperf"), 3660):
+        code, result = bench(capsys, "variant", *options)
+        assert code == 30
+        assert result["error"]["what"] == f"longer than {seconds} s"
+        assert "--max-seconds" in result["error"]["fix"]
 
 
 @pytest.mark.slow

@@ -9,7 +9,14 @@ import pytest
 
 from edgeops.core.events import Silence
 from edgeops.core.variant import TensorInfo, Variant
-from edgeops.errors import GateFailed, GateInconclusive, InputError, TransportError, UsageProblem
+from edgeops.errors import (
+    GateFailed,
+    GateInconclusive,
+    InputError,
+    MissingError,
+    TransportError,
+    UsageProblem,
+)
 from edgeops.stages.bench import _judged
 from edgeops.stages.bench_inputs import made_up
 from edgeops.validate.affinity import processors
@@ -90,7 +97,7 @@ def test_slower_fails_with_the_result():
 @pytest.mark.parametrize(
     ("more", "fix"),
     [
-        ({}, "give it more time, about 90 s: --max-seconds 117"),
+        ({}, "give it more time, about 90 s: --max-seconds 125"),
         ({"would_take_s": 30.0}, "run it again when the device is quieter"),
         ({"would_take_s": None}, "end what else runs on the device"),
         ({"disturbed": 41}, "end what else runs on the device"),
@@ -155,11 +162,12 @@ def test_a_preset_and_a_sustained_run_take_one_process():
         assert device.asked[0]["sustained_s"] == ask.sustained_s
 
 
-def test_what_was_measured_until_the_device_was_lost_is_kept():
-    lost = TransportError("device-lost", "gone", result={"partial": {"phase": "latency"}})
+@pytest.mark.parametrize("kind", [TransportError, MissingError])
+def test_what_was_measured_until_the_device_was_lost_is_kept(kind):
+    lost = kind("device-lost", "gone", result={"partial": {"phase": "latency"}})
     lost.result["partial"]["latency_ns"] = [2_000_000] * 50
     device = Device([ANSWER, lost])
-    with pytest.raises(TransportError) as caught:
+    with pytest.raises(kind) as caught:
         measuring(device).measure(
             Path("v"), seconds=3.0, events=Silence(), ask=Ask(3.0, evaluate=False)
         )
