@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+import asyncio
+import errno
+import json
 import subprocess
 import sys
+import threading
 import time
 
 import pytest
@@ -11,8 +15,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from edgeops.errors import TransportError
+from edgeops.validate.devices import reachable
 from edgeops.validate.devices.remote import owner, process
-from edgeops.validate.devices.remote.asking import Heard
+from edgeops.validate.devices.remote.asking import Heard, ask
 from edgeops.validate.devices.remote.process import Lines, run_process
 from edgeops.validate.devices.remote.shell import Deadline
 from edgeops.validate.devices.ssh.words import After, commanded
@@ -132,6 +137,51 @@ def test_the_clock_stands_still_while_another_measurement_is_waited_for():
     assert 0 < until.left() <= 5
     assert heard.partial == {"phase": "load"}
     assert len(told) == 2
+
+
+def test_what_was_reported_counts_though_the_connection_ended_then():
+    said = {
+        "error": {"code": "inference-hung", "what": "w", "where": "run", "why": "", "fix": ""},
+        "exit": 30,
+        "partial": {"calls": 7},
+    }
+
+    class Cut:
+        where = "here"
+
+        def run(self, _command, *, on_line, **_more):
+            on_line(json.dumps(said))
+            raise TransportError("device-lost", "gone")
+
+    with pytest.raises(TransportError) as told:
+        ask(Cut(), "probe", {}, timeout_s=5, tell=None, python="python3")
+    assert (told.value.code, told.value.result) == ("inference-hung", {"partial": {"calls": 7}})
+
+
+@pytest.mark.parametrize(
+    ("error", "told"),
+    [(OSError(errno.ENOSPC, "full"), OSError), (ConnectionResetError(), TransportError)],
+)
+def test_a_disk_here_that_is_full_is_no_lost_device(error, told):
+    pytest.importorskip("asyncssh", reason="asyncssh is not installed: pip install asyncssh")
+    from edgeops.validate.devices.ssh.by_asyncssh import _Talk
+
+    class Connection:
+        async def create_process(self, *_words, **_options):
+            raise error
+
+    with pytest.raises(told):
+        asyncio.run(_Talk(Connection(), "cat file").to_end("ssh:camera"))
+
+
+def test_asking_devices_leaves_no_thread(monkeypatch):
+    monkeypatch.setattr(reachable, "_said", lambda device: {"is": device})
+    devices = [f"ssh:{number}" for number in range(40)]
+    assert dict(reachable.ask_all(devices)) == {device: {"is": device} for device in devices}
+    for thread in threading.enumerate():
+        if thread.name.startswith("edgeops-probe-"):
+            thread.join(10)
+            assert not thread.is_alive()
 
 
 @pytest.mark.parametrize("line", ["", "noise", "{", "[1]", '{"other": 1}', "{}"])

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import threading
 import time
-from queue import SimpleQueue
+from contextlib import suppress
+from queue import Empty, SimpleQueue
 from typing import TYPE_CHECKING, Any
 
 from edgeops.core import registry
@@ -34,9 +35,11 @@ def ask_all(devices: Iterable[str]) -> Iterator[tuple[str, dict[str, Any] | Edge
         left.put(device)
 
     def work() -> None:
-        while not left.empty():
-            device = left.get()
-            told.put((device, _said(device)))
+        # Asking first whether there is one would let two threads wait for the same.
+        with suppress(Empty):
+            while True:
+                device = left.get_nowait()
+                told.put((device, _said(device)))
 
     for number in range(min(len(wanted), _AT_ONCE)):
         threading.Thread(target=work, name=f"edgeops-probe-{number}", daemon=True).start()

@@ -91,6 +91,8 @@ def ask(
     except TransportError as error:
         if heard.answer is not None:
             return heard.answer
+        if heard.error is not None:
+            raise reported(heard.error, shell, python) from error
         if error.code == "device-timeout":
             raise late(shell.where, timeout_s, heard.partial) from error
         error.result.setdefault("partial", heard.partial)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import errno
 from contextlib import contextmanager, suppress
 from queue import Empty, SimpleQueue
 from typing import IO, TYPE_CHECKING, Any
@@ -29,6 +30,7 @@ if TYPE_CHECKING:
 
 _PIECE = 1 << 18
 _LOOK_S = 1.0
+_FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 
 
 @contextmanager
@@ -159,7 +161,7 @@ class _Talk:
         try:
             return await self._run(where)
         except (asyncssh.Error, OSError) as error:
-            if isinstance(error, OSError) and error.filename:
+            if isinstance(error, OSError) and (error.filename or error.errno in _FULL):
                 raise  # a file here
             raise lost(where, str(error) or type(error).__name__) from error
 
