@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import json
-from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
+import math
+from dataclasses import dataclass, field, fields
+from typing import TYPE_CHECKING, Any, TypeVar, get_args
 
 from edgeops.core.digest import digest, sha256_bytes
 from edgeops.core.files import canonical_json, write_atomic
@@ -17,6 +18,9 @@ if TYPE_CHECKING:
 
 FORMAT = "edgeops.evidence/1"
 _JUDGED = ("gates", "verdict")
+_Made = TypeVar("_Made", bound="Figure | Verdict | Evidence")
+# What a reader holds fields to, by their annotation.
+_KINDS = {"str": str, "int": int, "bool": bool, "VerdictWord": str}
 
 
 @dataclass(frozen=True)
@@ -106,17 +110,19 @@ def parse_evidence(data: bytes, where: str) -> Evidence:
     Raises InputError ``evidence-malformed``.
     """
     try:
-        document = json.loads(data, parse_constant=_no_number)
+        document = json.loads(
+            data, parse_constant=_no_number, parse_float=_finite, parse_int=_whole
+        )
         if document["format"] != FORMAT:
             message = f"format is {document['format']!r}, this edgeops reads {FORMAT!r}"
             raise ValueError(message)
         document.pop("verdict")
         document["figures"] = {
-            name: Figure(**_numbers(item)) for name, item in document["figures"].items()
+            name: _typed(Figure(**_numbers(item))) for name, item in document["figures"].items()
         }
-        document["gates"] = tuple(Verdict(**_numbers(item)) for item in document["gates"])
-        document["notes"] = tuple(document["notes"])
-        return Evidence(**document)
+        document["gates"] = tuple(_typed(Verdict(**_numbers(item))) for item in document["gates"])
+        document["notes"] = tuple(map(str, document["notes"]))
+        return _typed(Evidence(**document))
     except (KeyError, TypeError, ValueError, AttributeError, RecursionError) as error:
         raise _malformed(where, error) from error
 
@@ -143,6 +149,33 @@ def _numbers(item: Mapping[str, Any]) -> dict[str, Any]:
         message = f"{interval} is no interval"
         raise ValueError(message)
     return {**item, "interval": pair}
+
+
+def _typed(made: _Made) -> _Made:
+    """Return a value whose fields are of their kind; raises TypeError."""
+    for item in fields(made):
+        value, kind = getattr(made, item.name), str(item.type)
+        expected = dict if kind.startswith("Mapping") else _KINDS.get(kind, object)
+        if not isinstance(value, expected):
+            message = f"{item.name} is {type(value).__name__}, not {expected.__name__}"
+            raise TypeError(message)
+    if isinstance(made, Verdict) and made.verdict not in get_args(VerdictWord):
+        message = f"{made.verdict!r} is no verdict"
+        raise TypeError(message)
+    if isinstance(made, Evidence) and not all(isinstance(x, dict) for x in made.data.values()):
+        message = "data does not say of each role what it is"
+        raise TypeError(message)
+    return made
+
+
+def _finite(text: str) -> float:
+    number = float(text)
+    return number if math.isfinite(number) else _no_number(text)
+
+
+def _whole(text: str) -> int:
+    _finite(text)
+    return int(text)
 
 
 def _no_number(text: str) -> float:

@@ -11,6 +11,7 @@ whose ``light`` is ``night``, ``latency_p50_ms_vs[rev=main]`` is against the git
 from __future__ import annotations
 
 import difflib
+import math
 import re
 from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any, Literal
@@ -86,7 +87,9 @@ class Bound:
         }[self.operator]
 
     def __str__(self) -> str:
-        return f"{self.operator} {self.number:g}"
+        # Short, but the number itself: verdicts are checked against the bound as it is written.
+        short = f"{self.number:g}"
+        return f"{self.operator} {short if float(short) == self.number else self.number}"
 
 
 @dataclass(frozen=True)
@@ -115,7 +118,7 @@ class Verdict:
 def parse_bound(text: str) -> Bound:
     """Return the bound written as ``>= 0.95``; raises ValueError with what would be right."""
     match = _BOUND.match(text)
-    if not match:
+    if not match or not math.isfinite(float(match[2])):
         message = f"{text!r} is no bound: write an operator and a number, such as '>= 0.95'"
         raise ValueError(message)
     return Bound(match[1], float(match[2]))

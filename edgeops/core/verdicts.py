@@ -126,9 +126,12 @@ def enforce(result: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _decided_by(gates: Sequence[Mapping[str, Any]]) -> str:
-    """Return what lets gates decide: more time is of no use where a figure is not to be judged."""
-    if gates and all(str(gate["why"]).startswith("not judged") for gate in gates):
+    """Return what lets gates decide: more time is of use only where an interval is too wide."""
+    whys = [str(gate["why"]) for gate in gates]
+    if whys and all(why.startswith("not judged") for why in whys):
         return "measure on a device where this can be judged, or take these gates from the target"
+    if whys and all(why.startswith("not ") for why in whys):
+        return "mend what keeps these figures from being measured, or take these gates away"
     return "measure longer (`seconds`) or on a quieter machine, then validate again"
 
 

@@ -7,8 +7,9 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from edgeops.core.gates import parse_gate
+from edgeops.core.project import FILE
 from edgeops.core.variant import read_variant
-from edgeops.errors import GateFailed, UsageProblem
+from edgeops.errors import GateFailed, UsageProblem, from_findings
 from edgeops.stages.validate import SECONDS, TIMEOUT_S, ValidateOptions
 
 if TYPE_CHECKING:
@@ -111,10 +112,13 @@ def record_baseline(
     from edgeops.core.variant import refuse_unproven
     from edgeops.stages.validate_job import samples_of
     from edgeops.validate.baseline import write_baseline
+    from edgeops.validate.preflight import no_evaluation
     from edgeops.validate.replayed import SAMPLES, record
 
     variant = read_variant(adhoc.variant)
     refuse_unproven(variant, str(adhoc.variant), adhoc.accept)
+    if not adhoc.evaluation:
+        raise from_findings([no_evaluation(FILE)])
     count = adhoc.samples or SAMPLES
     samples = samples_of(adhoc.evaluation, adhoc.root, variant, count)
     events.step(f"recording {adhoc.variant.name} on {adhoc.device}")
@@ -251,7 +255,7 @@ def _player(adhoc: Adhoc) -> Iterator[Player]:
 def parsed(gates: Sequence[str]) -> dict[str, str]:
     """Return bounds by figure from ``accuracy>=0.95``; raises UsageProblem ``gate-option``."""
     try:
-        return dict(parse_gate(text) for text in gates)
+        found = [parse_gate(text) for text in gates]
     except ValueError as error:
         raise UsageProblem(
             "gate-option",
@@ -259,3 +263,15 @@ def parsed(gates: Sequence[str]) -> dict[str, str]:
             where="--gate",
             fix="quote it, for the shell takes > as its own: --gate 'accuracy>=0.95'",
         ) from error
+    bounds = dict(found)
+    if len(bounds) < len(found):
+        names = [name for name, _ in found]
+        twice = next(name for name in names if names.count(name) > 1)
+        raise UsageProblem(
+            "gate-option",
+            f"there are two gates on {twice}, and a figure has one",
+            where="--gate",
+            why="the first would be judged by nothing",
+            fix="name each figure once; for two bounds validate twice, or --replay the evidence",
+        )
+    return bounds

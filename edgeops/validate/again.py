@@ -86,7 +86,7 @@ def figures_again(evidence: Evidence) -> tuple[dict[str, Figure], dict[str, str]
         TypeError,
         ValueError,
         AttributeError,
-        ZeroDivisionError,
+        ArithmeticError,
     ) as error:
         raise InputError(
             "evidence-malformed",

@@ -89,7 +89,7 @@ def _target(target: Mapping[str, Any]) -> Iterator[RenderableType | str]:
 
     threads = f"{target['threads']} thread" + ("" if target["threads"] == 1 else "s")
     how = f"{target['engine']} {target['engine_version']} {target['precision']}, {threads}"
-    where = f"{target['device']['name']} ({target['device'].get('machine', '?')})"
+    where = f"{target['device'].get('name', '?')} ({target['device'].get('machine', '?')})"
     verdict = target["verdict"] if target["gates"] else "no gates"
     yield Text.assemble(
         (verdict, _COLOURS.get(verdict, "bold")), f"  {target['target']}: {how}, on {where}"

@@ -23,8 +23,9 @@ from edgeops.core.gates import (
 )
 from edgeops.core.project import Data, Project, StageSpec, Target
 from edgeops.core.verdicts import enforce, gates_of, summary, verdicts
-from edgeops.errors import GateFailed, GateInconclusive, InputError
+from edgeops.errors import GateFailed, GateInconclusive, InputError, UsageProblem
 from edgeops.stages.validate import ValidateOptions
+from edgeops.stages.validate_verb import parsed
 
 NOISY = Figure(5.0, (4.0, 6.0), "ms", "how it was measured", 100, noisy=True)
 
@@ -43,7 +44,9 @@ def test_bound_is_read(text, bound):
     assert parse_bound(text) == bound
 
 
-@pytest.mark.parametrize("text", ["", "0.95", ">= ", "=> 1", ">= 1 ms", ">= nan", ">>1", ">= 1,5"])
+@pytest.mark.parametrize(
+    "text", ["", "0.95", "<= 1e999", ">= ", "=> 1", ">= 1 ms", ">= nan", ">>1", ">= 1,5"]
+)
 def test_bound_is_refused_when_it_is_none(text):
     with pytest.raises(ValueError, match="write an operator and a number"):
         parse_bound(text)
@@ -286,3 +289,60 @@ def test_enforce_raises_by_verdict_with_the_result_attached():
     assert undecided.value.code == "gate-inconclusive"
     passing = summary(evidence(accuracy=Figure(0.99)), {"accuracy": ">= 0.95"})
     assert enforce(passing) == passing
+
+
+def test_bound_is_written_so_that_the_same_verdict_follows_from_it():
+    figure = Figure(1.234564)
+    verdict = judge("model_mb", "<= 1.2345649", figure)
+    assert (verdict.bound, verdict.verdict) == ("<= 1.2345649", "pass")
+    assert judge("model_mb", verdict.bound, figure) == verdict
+    assert [str(parse_bound(text)) for text in ("<=5", "<= 0.950", ">1e6")] == [
+        "<= 5",
+        "<= 0.95",
+        "> 1e+06",
+    ]
+
+
+def test_second_gate_on_a_figure_is_refused_for_one_of_both_would_not_be_judged():
+    with pytest.raises(UsageProblem, match=r"two gates on accuracy\[light=night\]") as refused:
+        parsed(["accuracy[light=night]>=0.9", "model_mb<=1", "accuracy[ light = night ]<=0.99"])
+    assert refused.value.code == "gate-option"
+
+
+def test_what_keeps_a_figure_from_being_measured_is_not_cured_by_time():
+    judged = summary(evidence(energy_mj=Figure(None, absent="no sensor")), {"energy_mj": "<= 5"})
+    with pytest.raises(GateInconclusive) as undecided:
+        enforce(judged)
+    assert undecided.value.fix.startswith("mend what keeps these figures from being measured")
+    mixed = summary(
+        evidence(energy_mj=Figure(None, absent="no sensor"), latency_p50_ms=NOISY),
+        {"energy_mj": "<= 5", "latency_p50_ms": "<= 5"},
+    )
+    with pytest.raises(GateInconclusive) as undecided:
+        enforce(mixed)
+    assert undecided.value.fix.startswith("measure longer")
+
+
+@pytest.mark.parametrize(
+    ("change", "why"),
+    [
+        ({"data": {"evaluation": 5}}, "data does not say"),
+        ({"device": []}, "device is list"),
+        ({"target": []}, "target is list"),
+        ({"kept": None}, "kept is NoneType"),
+        ({"gates": [{"bound": 5}]}, "bound is int"),
+        ({"gates": [{"name": []}]}, "name is list"),
+        ({"gates": [{"verdict": "fine"}]}, "is no verdict"),
+        ({"threads": 10**400}, "is no number that was measured"),
+        ({"extra": {"noise": "HUGE"}}, "is no number that was measured"),
+    ],
+)
+def test_evidence_whose_fields_are_of_another_kind_is_malformed(change, why):
+    measured = evidence(accuracy=Figure(0.9))
+    document = replace(measured, gates=verdicts(measured.figures, {"accuracy": "> 0"})).to_json()
+    gates = [document["gates"][0] | gate for gate in change.get("gates", [{}])]
+    text = json.dumps(document | change | {"gates": gates}).replace('"HUGE"', "1e999")
+    with pytest.raises(InputError) as refused:
+        parse_evidence(text.encode(), "evidence.json")
+    assert refused.value.code == "evidence-malformed"
+    assert why in refused.value.why
