@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
@@ -92,8 +93,10 @@ def _check(request: Request, given: Mapping[str, Any]) -> None:
     listed = ", ".join(sorted(given))
     if sum(one is not None for one in others) > 1:
         raise _usage("--replay, --record and --baseline are asked for together")
-    if request.tolerance is not None and request.record is None and request.baseline is None:
-        raise _usage("--tolerance is of --record and --baseline only")
+    _check_baseline(request, given)
+    numbers = [request.tolerance, *given.values()]
+    if not all(math.isfinite(one) for one in numbers if isinstance(one, float)):
+        raise _usage("a number of seconds or a tolerance is no finite number")
     if request.variant is not None and (request.target or request.jobs):
         raise _usage("a target or jobs are named together with a variant")
     if request.replay is not None:
@@ -104,8 +107,17 @@ def _check(request: Request, given: Mapping[str, Any]) -> None:
             raise _usage(f"{listed} given without a variant to measure")
     elif request.baseline is None and not given.get("evaluation"):
         raise _usage("no evaluation data is named")
-    elif request.record is not None and given.get("gates"):
-        raise _usage("nothing is judged while a baseline is recorded")
+
+
+def _check_baseline(request: Request, given: Mapping[str, Any]) -> None:
+    """Raise UsageProblem ``validate-usage`` for what is not done when there is a baseline, or none."""
+    recorded, replayed = request.record is not None, request.baseline is not None
+    if request.tolerance is not None and not (recorded or replayed):
+        raise _usage("--tolerance is of --record and --baseline only")
+    if recorded and request.junit is not None:
+        raise _usage("nothing is judged while a baseline is recorded, so there is no JUnit")
+    if (recorded or replayed) and given.get("gates"):
+        raise _usage("gates are not judged when a baseline is recorded or replayed")
 
 
 def _adhoc(request: Request, given: Mapping[str, Any]) -> Adhoc:

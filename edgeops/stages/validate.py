@@ -8,6 +8,7 @@ measured by ``validate_measure``.
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass, field
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -86,6 +87,9 @@ class ValidateOptions:
     )
 
     def __post_init__(self) -> None:
+        stated = (self.seconds, self.timeout, self.call_timeout, self.heartbeat, self.sustained)
+        if not all(map(math.isfinite, stated)):
+            raise ValueError("seconds, timeouts, heartbeat and sustained are finite numbers")
         if not self.seconds > 0 or not self.timeout > 0:
             raise ValueError("seconds and timeout are more than 0")
         if min(self.samples, self.call_timeout, self.heartbeat, self.sustained) < 0:

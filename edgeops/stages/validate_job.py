@@ -158,6 +158,8 @@ def adhoc_job(
         modes=options.modes(),
     )
     same = fp32 is not None and read_variant(fp32).digest == about.digest
+    if previous:
+        read_variant(root / previous)  # what is none shows before time is spent
     return Job(
         name=folder.name,
         folder=folder,

@@ -118,6 +118,7 @@ def read_baseline(path: Path) -> Baseline:
     except (
         *(OSError, zipfile.BadZipFile, NotImplementedError, RuntimeError, EOFError),
         *(KeyError, IndexError, TypeError, ValueError, AttributeError, RecursionError),
+        *(OverflowError, MemoryError),
     ) as error:
         why = error.strerror if isinstance(error, OSError) else f"{type(error).__name__}: {error}"
         raise InputError(
@@ -166,6 +167,10 @@ def _members(baseline: Baseline) -> Iterator[tuple[str, bytes]]:
 
 def _read(document: Mapping[str, Any], files: Mapping[str, bytes]) -> Baseline:
     rows = tuple(int(row) for row in document["rows"])
+    # A sample that is in neither would be held against nothing.
+    if sorted([*rows, *map(int, document["errors"])]) != list(range(int(document["samples"]))):
+        message = "rows and errors are not those of its samples"
+        raise ValueError(message)
     names = [str(name) for name in document["inputs"]]
     outputs = {}
     for index, entry in enumerate(document["outputs"]):

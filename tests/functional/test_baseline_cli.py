@@ -146,6 +146,10 @@ def test_baseline_of_a_project_s_target(place, capsys):
         ["variant", "--record", "a", "--evaluation", "data.npz", "--gate", "accuracy>=1"],
         ["variant", "--evaluation", "data.npz", "--tolerance", "1"],
         ["variant", "--replay", "a"],
+        ["variant", "--baseline", "a", "--gate", "accuracy>=1"],
+        ["variant", "--record", "a", "--evaluation", "data.npz", "--junit", "a.xml"],
+        ["variant", "--baseline", "a", "--tolerance", "inf"],
+        ["variant", "--evaluation", "data.npz", "--seconds", "inf"],
         ["--replay", "a", "--device", "local"],
         ["--baseline", "a", "--metric", "f1"],
         ["variant", "--evaluation", "data.npz", "--jobs", "2"],
@@ -154,3 +158,10 @@ def test_baseline_of_a_project_s_target(place, capsys):
 def test_what_does_not_go_together_is_wrong_usage(argv, place, capsys):
     code, result = answer(place, capsys, "validate", *argv)
     assert (code, result["error"]["code"]) == (2, "validate-usage")
+
+
+def test_recording_a_project_that_names_no_data_says_so(place, capsys):
+    build_tree(place, {"edgeops.yaml": YAML.replace("    data: {evaluation: data.npz}\n", "")})
+    shutil.copytree(place / "variant", place / "build" / "gateway" / "converted")
+    code, result = answer(place, capsys, "validate", "--record", "own.zip")
+    assert (code, result["error"]["code"]) == (3, "evaluation-missing")

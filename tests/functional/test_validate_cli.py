@@ -370,3 +370,12 @@ def test_targets_may_be_measured_side_by_side(project, capsys):
     root = ET.fromstring(report["markdown"])  # noqa: S314 - we wrote it
     assert root[0].get("timestamp") > "2020"
     assert root[0].get("name") == "tiny.gateway"
+
+
+def test_earlier_variant_that_is_none_shows_before_anything_is_measured(adhoc, capsys, monkeypatch):
+    def measure(*_):
+        pytest.fail("it was measured")
+
+    monkeypatch.setattr("edgeops.stages.validate_measure.measure", measure)
+    code, result = measured(adhoc, capsys, "--previous", "nowhere")
+    assert (code, result["error"]["code"]) == (3, "variant-missing")

@@ -230,6 +230,14 @@ def test_edited_file_is_refused(file, change):
     assert refused.value.code == "baseline-tampered"
 
 
+def test_sample_that_is_held_against_nothing_makes_a_baseline_malformed(tmp_path):
+    path = tmp_path / "b.zip"
+    write_baseline(path, baseline({"o": SCORES[:2]}, rows=(0, 7)))
+    with pytest.raises(InputError, match="cannot be read") as refused:
+        read_baseline(path)
+    assert "rows and errors" in refused.value.why
+
+
 def test_what_is_no_baseline_is_malformed(tmp_path):
     (tmp_path / "text").write_text("hello")
     np.savez(tmp_path / "data.npz", x=np.zeros(3))
