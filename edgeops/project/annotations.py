@@ -11,6 +11,7 @@ from __future__ import annotations
 import re
 from typing import TYPE_CHECKING, Any
 
+from edgeops.core.gates import REVISION
 from edgeops.errors import InputError
 
 if TYPE_CHECKING:
@@ -22,7 +23,9 @@ SLICE = "slice:"
 MOST_VALUES = 100
 _KEY = re.compile(r"[A-Za-z_][A-Za-z0-9_.-]*")
 # What stands in `accuracy[light=night]` and in a shell, a YAML key or a table without trouble.
-_VALUE = re.compile(r"[^\x00-\x1f\x7f\[\]=,\"']{1,64}")
+_VALUE = re.compile(r"[^\x00-\x1f\x7f\ud800-\udfff\[\]=,\"']{1,64}")
+# Above this, double precision does not tell whole numbers apart.
+_MOST_WHOLE = 2.0**53
 _SHOWN = 5
 
 
@@ -89,13 +92,17 @@ def flattened(batches: Sequence[Any]) -> dict[str, Any]:
 def _checked(name: str, array: Any, where: str) -> Any:
     import numpy as np
 
-    if not _KEY.fullmatch(name[len(SLICE) :]):
+    key = name[len(SLICE) :]
+    if not _KEY.fullmatch(key) or key == REVISION:
         raise InputError(
             "slice-key",
             f"{name!r} is no name for a slice",
             where=where,
-            why="a figure is called metric[key=value] by it, in gates and reports",
-            fix="call the array slice:KEY, KEY of letters, digits, _ . and -, a letter first",
+            why="metric[rev=...] is against a git revision"
+            if key == REVISION
+            else "a figure is called metric[key=value] by it, in gates and reports",
+            fix="call the array slice:KEY, KEY of letters, digits, _ . and -, a letter first, "
+            f"and not {REVISION}",
         )
     if array.ndim != 1 or array.dtype.kind not in "iubfUS":
         raise InputError(
@@ -128,7 +135,7 @@ def _checked(name: str, array: Any, where: str) -> Any:
 
 def _fits(value: Any) -> bool:
     if isinstance(value, float):
-        return value.is_integer()
+        return value.is_integer() and abs(value) < _MOST_WHOLE
     if isinstance(value, bytes):
         return value.isascii() and _fits(value.decode())
     return bool(_VALUE.fullmatch(str(value))) and str(value) == str(value).strip()

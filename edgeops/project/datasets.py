@@ -102,6 +102,7 @@ class Npz:
     def read(self, path: Path) -> Samples:
         """Read all arrays, refusing pickled objects and arrays of different lengths."""
         import zipfile
+        import zlib
 
         import numpy as np
 
@@ -116,7 +117,12 @@ class Npz:
                 archive = np.load(file, allow_pickle=False)
                 for name in archive.files:
                     arrays[name] = archive[name]
-        except (zipfile.BadZipFile, OSError, ValueError, EOFError, AttributeError) as error:
+                    if not isinstance(arrays[name], np.ndarray):
+                        raise _malformed(path, f"the member {name!r} is no array", fix)
+        except (
+            *(zipfile.BadZipFile, zlib.error, OSError, EOFError, NotImplementedError),
+            *(ValueError, AttributeError, OverflowError, MemoryError, RuntimeError, KeyError),
+        ) as error:
             if "Object arrays" in str(error):
                 raise InputError(
                     "data-objects",

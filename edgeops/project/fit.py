@@ -18,7 +18,7 @@ def check_fit(samples: Samples, inputs: Sequence[TensorInfo], *, labels: bool) -
     """Return everything about ``samples`` that does not fit a model's inputs.
 
     ``labels`` says whether they are needed. Codes: ``data-input-missing``, ``data-shape``,
-    ``data-dtype``, ``labels-missing``.
+    ``data-dtype``, ``labels-missing``, ``labels-misfit``.
     """
     bound = bind(samples, inputs).arrays
     unused = [name for name in samples.arrays if name not in {t.name for t in inputs}]
@@ -36,6 +36,16 @@ def check_fit(samples: Samples, inputs: Sequence[TensorInfo], *, labels: bool) -
                 where=samples.source,
                 why=f"it holds {described(samples.arrays)}; a metric compares outputs with labels",
                 fix="add an array (or column) called labels with one entry per sample",
+            )
+        )
+    elif labels and getattr(samples.labels, "ndim", 1) == 0:
+        findings.append(
+            Finding(
+                "labels-misfit",
+                f"{samples.source} has a single value in labels",
+                where=samples.source,
+                why="a metric compares what is answered to each sample with its own label",
+                fix="save labels with one entry per sample",
             )
         )
     return findings

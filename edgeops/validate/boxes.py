@@ -26,7 +26,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from edgeops.errors import InputError
-from edgeops.validate.scores import checked_labels
+from edgeops.validate.scores import MOST_WHOLE, checked_labels
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -86,7 +86,7 @@ def _check(corners: Any, classes: Any, outputs: Mapping[str, Any]) -> None:
             f"{inverted.sum()} of {len(corners)} boxes have their second corner before the first",
             "let the model answer corners (x1, y1, x2, y2), not a centre or a corner with sizes",
         )
-    if not (classes == np.floor(classes)).all():
+    if not ((classes == np.floor(classes)) & (classes < MOST_WHOLE)).all():
         raise _no_detections(
             outputs,
             "what stands for classes is no whole number",
@@ -117,7 +117,7 @@ def objects(labels: Any, samples: int) -> Boxes:
             f"a box of sample {sample[bad][0]} has its second corner before the first: "
             f"{corners[bad][0].tolist()}"
         )
-    bad = classes != np.floor(classes)
+    bad = (classes != np.floor(classes)) | (classes >= MOST_WHOLE)
     if bad.any():
         raise _misfit(f"a class of sample {sample[bad][0]} is {classes[bad][0]}, no whole number")
     ones = np.ones(len(table))
@@ -194,7 +194,7 @@ def _flat(array: Any, *, single: bool) -> tuple[Any, Any] | None:
         array = array[:, 0]
     if array.ndim == 2 and single:  # noqa: PLR2004 - samples and columns
         array = array[:, None]
-    if array.ndim != _PADDED:
+    if array.ndim != _PADDED or not array.shape[2]:
         return None
     table = array.reshape(-1, array.shape[2]).astype(float)
     return table, np.repeat(np.arange(samples), array.shape[1])

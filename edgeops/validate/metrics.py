@@ -218,7 +218,7 @@ class Auc:
         right = scores.class_labels(labels, len(array))
         flat = array.reshape(len(array), -1)
         seen = np.unique(right)
-        scored = array.dtype.kind == "f" or scores.are_scores(array)
+        scored = flat.size > 0 and (array.dtype.kind == "f" or scores.are_scores(array))
         if scored and right.dtype.kind in "iub" and len(seen) > 1:
             if flat.shape[1] <= 2:  # noqa: PLR2004 - two classes: one against the other is enough
                 return [(_second(flat), right == seen[-1])]

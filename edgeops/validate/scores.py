@@ -29,6 +29,8 @@ _TEXT_KINDS = "OSU"
 _ID_KINDS = "iub" + _TEXT_KINDS
 # Numbers compared at once, in double precision.
 _MOST_CELLS = 4_000_000
+# Above this, double precision does not tell whole numbers apart.
+MOST_WHOLE = 2.0**53
 
 
 def class_output(outputs: Mapping[str, Any]) -> tuple[str, Any]:
@@ -60,7 +62,7 @@ def regression_output(outputs: Mapping[str, Any], labels: Any) -> tuple[str, Any
     """Return name and array of the output that predicts ``labels``; InputError ``output-unclear``."""
     if len(outputs) == 1:
         return next(iter(outputs.items()))
-    values = labels.size // max(len(labels), 1)
+    values = labels.size // max(len(labels) if labels.ndim else 1, 1)
     fitting = {
         name: array
         for name, array in outputs.items()
@@ -121,7 +123,9 @@ def class_ids(array: Any) -> Any:
     ragged = array.dtype.kind == "O" and array.size > 0 and not isinstance(array.flat[0], str)
     if array.dtype.kind in _ID_KINDS and flat.shape[1] == 1 and not ragged:
         ids = flat[:, 0]
-        return ids.astype(str) if ids.dtype.kind in _TEXT_KINDS else ids
+        if ids.dtype.kind in _TEXT_KINDS:
+            return ids.astype(str)
+        return ids.astype(np.int64) if ids.dtype.kind == "b" else ids
     if (
         not (array.dtype.kind == "f" or are_scores(array))
         or not flat.shape[1]
@@ -205,20 +209,26 @@ def class_labels(labels: Any, samples: int) -> Any:
     import numpy as np
 
     labels = checked_labels(labels, samples)
-    flat = labels.reshape(samples, -1)
+    flat = labels.reshape(samples, -1) if labels.size else np.zeros((samples, 0))
+    if labels.dtype.names:
+        raise _misfit("they have named fields")
     if flat.shape[1] == 1:
         ids = flat[:, 0]
     elif ((flat == 0) | (flat == 1)).all() and (flat.sum(axis=1) == 1).all():
         ids = flat.argmax(axis=1)
     else:
         raise _misfit(f"they have {flat.shape[1]} values a sample and are not one-hot")
+    if ids.dtype.kind == "S":
+        return np.array([one.decode("utf-8", "replace") for one in ids.tolist()])
     if ids.dtype.kind in _TEXT_KINDS:
         return ids.astype(str)
+    if ids.dtype.kind not in "fiub":
+        raise _misfit(f"{ids.dtype} names no classes")
     if ids.dtype.kind == "f":
-        if not (ids == np.floor(ids)).all():
+        real = ids.astype(float)
+        if not ((real == np.floor(real)) & (abs(real) < MOST_WHOLE)).all():
             raise _misfit("they are no whole numbers")
-        return ids.astype(np.int64)
-    return ids
+    return ids.astype(np.int64) if ids.dtype.kind in "bf" else ids
 
 
 def checked_labels(labels: Any, samples: int) -> Any:

@@ -155,3 +155,16 @@ def test_small_slices_are_pointed_out():
         "slices of fewer than 30 samples say little, see their intervals: light=night (12)",
     )
     assert notes({"light": many[:40]}) == ()
+
+
+@pytest.mark.parametrize(
+    ("key", "values", "code"),
+    [
+        ("rev", LIGHT, "slice-key"),
+        ("light", np.array(["\ud800"] * 4), "slice-value"),
+        ("light", np.full(4, 1e300), "slice-value"),
+        ("light", np.full(4, np.nan), "slice-value"),
+    ],
+)
+def test_slices_that_could_stand_in_no_name_are_refused(key, values, code, tmp_path):
+    assert refused(tmp_path, **{f"slice:{key}": values}).code == code

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import io
+import zipfile
+
 import numpy as np
 import pytest
 
@@ -150,3 +153,45 @@ def test_samples_for_raises_all_findings(tmp_path):
 def test_other_arrays_of_the_same_length_are_left_aside(tmp_path):
     np.savez(tmp_path / "d.npz", x=np.zeros((2, 4), "float32"), names=np.array(["a", "b"]))
     assert list(samples_for("d.npz", tmp_path, [X]).arrays) == ["x"]
+
+
+def test_damaged_archives_are_malformed_and_not_a_fault_of_ours(tmp_path):
+    path = tmp_path / "d.npz"
+    np.savez_compressed(path, x=np.random.default_rng(0).random((40, 4)), labels=np.arange(40))
+    whole = path.read_bytes()
+    refused = 0
+    for place in range(0, len(whole), 7):
+        changed = bytearray(whole)
+        changed[place] ^= 0x55
+        path.write_bytes(changed)
+        try:
+            load_samples("d.npz", tmp_path)
+        except InputError:
+            refused += 1
+    assert refused
+
+
+@pytest.mark.parametrize("shape", [(10**15,), (10**30,)])
+def test_array_larger_than_any_memory_is_malformed(shape, tmp_path):
+    header = io.BytesIO()
+    about = {"descr": "<f4", "fortran_order": False, "shape": shape}
+    np.lib.format.write_array_header_1_0(header, about)
+    with zipfile.ZipFile(tmp_path / "d.npz", "w") as archive:
+        archive.writestr("x.npy", header.getvalue())
+    with pytest.raises(InputError) as refused:
+        load_samples("d.npz", tmp_path)
+    assert refused.value.code == "data-malformed"
+
+
+def test_archive_with_a_member_that_is_no_array_is_malformed(tmp_path):
+    np.savez(tmp_path / "d.npz", x=np.zeros((2, 4)))
+    with zipfile.ZipFile(tmp_path / "d.npz", "a") as archive:
+        archive.writestr("readme.txt", "what this is")
+    with pytest.raises(InputError, match="cannot be read") as refused:
+        load_samples("d.npz", tmp_path)
+    assert "'readme.txt' is no array" in refused.value.why
+
+
+def test_one_label_for_all_samples_is_refused():
+    found = check_fit(samples(np.array(3), x=np.zeros((2, 4), "f4")), [X], labels=True)
+    assert codes(found) == ["labels-misfit"]

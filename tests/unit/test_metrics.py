@@ -7,7 +7,9 @@ import pytest
 
 from edgeops.errors import InputError, MissingError, StageFailed
 from edgeops.validate.accuracy import agreement, drop, evaluate
+from edgeops.validate.audio import SiSdr
 from edgeops.validate.bootstrap import HasTerms, HasWeights
+from edgeops.validate.detection import Map
 from edgeops.validate.metrics import F1, Accuracy, Auc, TopK, figure_name, resolve
 from edgeops.validate.metrics_values import Mae, Rmse
 from edgeops.validate.scores import class_ids, class_labels, class_output, regression_output
@@ -350,3 +352,38 @@ def test_failing_function_of_the_project_is_its_own_fault(tmp_path):
         resolve("mine:score", tmp_path).score({"y": np.zeros(2)}, np.zeros(2))
     assert failed.value.code == "metric-failed"
     assert failed.value.why == "KeyError: 'z'"
+
+
+@pytest.mark.parametrize(
+    "labels",
+    [
+        np.full(4, np.inf),
+        np.full(4, 1e300),
+        np.full(4, np.nan),
+        np.full(4, 1j),
+        np.array(["2020"] * 4, "M8[D]"),
+        np.zeros(4, "i4,i4"),
+        np.zeros((4, 0)),
+    ],
+    ids=str,
+)
+@pytest.mark.parametrize("metric", [Accuracy(), TopK(3), F1(), Auc(), Map(), SiSdr(), Rmse()])
+def test_labels_of_a_kind_that_says_nothing_are_refused_or_give_no_figure(metric, labels):
+    with np.errstate(over="ignore", invalid="ignore"):
+        try:
+            figure = evaluate({"y": np.eye(4)}, labels, metric)
+        except InputError:
+            return
+    assert figure.value is None
+
+
+def test_labels_may_be_truth_values_or_bytes():
+    ids = {"y": np.array([0, 1, 1, 0])}
+    assert evaluate(ids, np.array([False, True, True, False]), Accuracy()).value == 1
+    scores = {"y": np.array([[0.9, 0.1], [0.2, 0.8], [0.1, 0.9], [0.6, 0.4]])}
+    assert evaluate(scores, np.array([False, True, True, False]), Auc()).value == 1
+    three = {"y": np.eye(3)[[0, 1, 1, 0]]}
+    assert evaluate(three, np.array([False, True, True, False]), Auc()).value == 1
+    names = {"y": np.array(["käse", "brot"])}
+    assert evaluate(names, np.char.encode(names["y"], "utf-8"), Accuracy()).value == 1
+    assert evaluate(names, np.array([b"\xff", b"brot"]), Accuracy()).value == 0.5
