@@ -87,12 +87,14 @@ class Comparing:
     def _score(self, earlier: Earlier, kept: dict[str, Any]) -> dict[str, Any]:
         """Return what the earlier variant answers to the data of now, where it must be run for it.
 
-        Its evidence will do when that was measured on the same samples.
+        Its evidence will do when that has the metric of now, measured on the same samples.
         """
         from edgeops.validate.accuracy import scored
 
         job = self.job
-        if earlier.folder is None or kept["data"] == self._data:
+        there = kept["data"] == self._data and kept["value"] is not None
+        same = relative.same_rule(kept["accuracy"], self.found.kept["accuracy"])
+        if earlier.folder is None or (there and same):
             return {}
         self.events.step(f"running {earlier.label} on the same data")
         try:

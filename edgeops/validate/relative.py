@@ -142,11 +142,19 @@ def loss(
         paired = drop_from_kept(then["accuracy"], kept)
         if paired.value is not None:
             return replace(paired, method=f"{paired.method}; against {label}")
+        if not same_rule(then["accuracy"], kept):
+            return missing(then, paired.absent)
     if then["value"] is None or now is None or now.value is None:
         return missing(then, f"{metric.name} of {label} was not measured")
     sign = 1.0 if metric.higher_is_better else -1.0
     method = f"{metric.name} of {label} less that of now, on the same samples, not paired"
     return Figure(sign * (then["value"] - now.value), method=method, samples=now.samples)
+
+
+def same_rule(one: Mapping[str, Any], other: Mapping[str, Any]) -> bool:
+    """Return whether two evidences' values are of one version of the metric, as far as they say."""
+    rules = {one.get("rule"), other.get("rule")} - {None}
+    return len(rules) < 2  # noqa: PLR2004 - one against another
 
 
 def size_ratio(then: Mapping[str, Any], now_mb: float) -> Figure:
