@@ -62,7 +62,9 @@ def validate(
         typer.Option(metavar="REASON", help="Go on with a variant that nothing could prove."),
     ] = None,
     device: Annotated[str | None, typer.Option(help="Where to measure; local.")] = None,
-    threads: Annotated[int | None, typer.Option(min=1, help="Threads of the engine; 1.")] = None,
+    threads: Annotated[
+        int | None, typer.Option(min=1, max=1024, help="Threads of the engine; 1.")
+    ] = None,
     affinity: Annotated[
         str | None, typer.Option(metavar="CPUS", help="Processors to run on, as 0 or 0,2-3.")
     ] = None,

@@ -116,6 +116,9 @@ def _check_baseline(request: Request, given: Mapping[str, Any]) -> None:
         raise _usage("--tolerance is of --record and --baseline only")
     if recorded and request.junit is not None:
         raise _usage("nothing is judged while a baseline is recorded, so there is no JUnit")
+    for file in (request.record, request.junit):
+        if file is not None and (request.root / file).is_dir():
+            raise _usage(f"{file} is a folder, and a file is to be written")
     if (recorded or replayed) and given.get("gates"):
         raise _usage("gates are not judged when a baseline is recorded or replayed")
 

@@ -6,7 +6,7 @@ import re
 
 from edgeops.errors import UsageProblem
 
-_CPUS = re.compile(r"\d+(-\d+)?(,\d+(-\d+)?)*")
+_CPUS = re.compile(r"\d{1,9}(-\d{1,9})?(,\d{1,9}(-\d{1,9})?)*")
 _MOST_CPUS = 1024
 
 

@@ -149,6 +149,8 @@ def test_baseline_of_a_project_s_target(place, capsys):
         ["variant", "--baseline", "a", "--gate", "accuracy>=1"],
         ["variant", "--record", "a", "--evaluation", "data.npz", "--junit", "a.xml"],
         ["variant", "--baseline", "a", "--tolerance", "inf"],
+        ["variant", "--record", ".", "--evaluation", "data.npz"],
+        ["variant", "--evaluation", "data.npz", "--junit", "."],
         ["variant", "--evaluation", "data.npz", "--seconds", "inf"],
         ["--replay", "a", "--device", "local"],
         ["--baseline", "a", "--metric", "f1"],
