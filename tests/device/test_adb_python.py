@@ -128,7 +128,7 @@ def test_a_device_that_goes_while_it_measures(adb, device, tmp_path, phase):
     with AdbDevice().reach("") as reached:
         request = pushed(reached, tmp_path)
         with pytest.raises(TransportError) as failed:
-            reached.run({**request, "seconds": 30}, timeout_s=60, tell=tell)
+            reached.run({**request, "sustained_s": 30}, timeout_s=60, tell=tell)
     assert failed.value.code == "device-lost"
     until = time.monotonic() + 20
     while device.running():

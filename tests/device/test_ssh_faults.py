@@ -113,7 +113,7 @@ def test_lost_while_measuring(fault, way, sshd, proxy, big, tmp_path, monkeypatc
         pytest.raises(TransportError) as lost,
         SshDevice().reach(proxy.address) as reached,
     ):
-        reached.run({**pushed(reached, tmp_path), "seconds": 60}, timeout_s=90, tell=tell)
+        reached.run({**pushed(reached, tmp_path), "sustained_s": 60}, timeout_s=90, tell=tell)
     assert lost.value.code == "device-lost"
     assert lost.value.result["partial"]["phase"] == "latency"
     # Nobody is there to end it: the device does so by itself.
@@ -237,7 +237,7 @@ with SshDevice().reach({address!r}) as reached:
             reached.push(Path({big!r}), "big")
     request = pushed(reached, Path({folder!r}))
     tell = lambda said: said.get("phase") == "latency" and print("ready", flush=True)
-    reached.run({{**request, "seconds": 60}}, timeout_s=90, tell=tell)
+    reached.run({{**request, "sustained_s": 60}}, timeout_s=90, tell=tell)
 """
 
 
