@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 import os
 import re
@@ -164,11 +165,15 @@ def test_device_that_is_gone_between_two_steps(way, sshd, big, tmp_path):
     goes_on(sshd, tmp_path, big)
 
 
+_NETWORKS = itertools.count()
+
+
 @pytest.fixture
 def far(tmp_path, monkeypatch):
     """Start a device in a network of its own, which one cable leads to; yield it and the cable."""
     ip = shutil.which("ip")
-    name = f"eo{os.getpid() % 100_000}"
+    # Each of its own: what still runs in one that was removed keeps it, and the names of its cable.
+    name = f"eo{os.getpid() % 100_000}{next(_NETWORKS)}"
     ends = (f"{name}a", f"{name}b")
     # Addresses that are set aside for measurements between networks.
     here, there = "198.18.77.1", "198.18.77.2"
@@ -195,7 +200,8 @@ def far(tmp_path, monkeypatch):
             )
     finally:
         if ip is not None:
-            subprocess.run([ip, "netns", "del", name], check=False, stderr=subprocess.DEVNULL)
+            for gone in (f"link del {ends[0]}", f"netns del {name}"):
+                subprocess.run([ip, *gone.split()], check=False, stderr=subprocess.DEVNULL)
 
 
 def test_cable_that_is_pulled_while_a_file_goes_over(way, far, tmp_path):
