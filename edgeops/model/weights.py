@@ -15,7 +15,6 @@ _MASKING = {
     *("Add", "Where", "Max", "Min", "Clip", "Expand", "Reshape", "Cast", "Pad", "Concat"),
     *("Slice", "Gather", "Unsqueeze", "Squeeze", "Transpose", "Tile", "Identity", "Equal"),
     *("Greater", "Less", "GreaterOrEqual", "LessOrEqual", "ScatterND", "ScatterElements", "Trilu"),
-    "CastLike",
 }
 
 

@@ -86,7 +86,6 @@ def test_external_data_is_read_into_the_model(tmp_path):
     [
         ("Add", (0.0, -np.inf), None),
         ("Max", (0.0, -np.inf), None),
-        ("CastLike", (0.0, -np.inf), None),
         ("Mul", (0.0, -np.inf), "model-weights-inf"),
         ("Add", (0.0, np.inf), "model-weights-inf"),
         ("Add", (0.0, np.nan), "model-weights-nan"),
