@@ -8,19 +8,63 @@ from __future__ import annotations
 
 import hashlib
 import json
+import shutil
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
+from edgeops.core.files import disk_errors
 from edgeops.core.project import FILE as PROJECT
 from edgeops.pipeline.plan import dependencies
 from edgeops.project.positions import reader
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Iterator, Mapping, Sequence
     from pathlib import Path
 
     from edgeops.pipeline.plan import Step
 
 FILE = "dvc.lock"
+_COPY = ".dvc/tmp/edgeops/dvc.lock"
+
+
+@contextmanager
+def kept(root: Path) -> Iterator[None]:
+    """Bring dvc.lock back as it was when the block fails and leaves one that cannot be read.
+
+    DVC writes it in place, so that a full disk cuts it. The copy is made before, for bringing it
+    back must take no space; one that a killed run left behind is used first. Raises MissingError
+    ``disk-full``.
+    """
+    lock, copy = root / FILE, root / _COPY
+    if copy.is_file() and not _readable(lock):
+        copy.replace(lock)
+    there = lock.is_file()
+    if there:
+        with disk_errors(copy):
+            copy.parent.mkdir(parents=True, exist_ok=True)
+            shutil.copyfile(lock, copy)
+    try:
+        yield
+    except BaseException:
+        if there and not _readable(lock):
+            copy.replace(lock)
+        elif not _readable(lock):
+            lock.unlink()
+        raise
+    finally:
+        copy.unlink(missing_ok=True)
+
+
+def _readable(lock: Path) -> bool:
+    """Return whether a lock file is there that can be read, or none at all."""
+    from ruamel.yaml.error import YAMLError
+
+    try:
+        return isinstance(reader().load(lock.read_text(encoding="utf-8")), dict)
+    except FileNotFoundError:
+        return True
+    except (UnicodeDecodeError, YAMLError):
+        return False
 
 
 def read_lock(root: Path) -> dict[str, Any]:

@@ -14,7 +14,7 @@ from edgeops.core.files import write_atomic
 from edgeops.errors import Finding, InputError
 from edgeops.pipeline import dvc, dvcfile, verdict
 from edgeops.pipeline.lock import FILE as LOCK
-from edgeops.pipeline.lock import no_longer_stated, outdated, read_lock
+from edgeops.pipeline.lock import kept, no_longer_stated, outdated, read_lock
 from edgeops.pipeline.outcome import failure, interrupted
 from edgeops.pipeline.plan import Step, dependencies, plan, upstream
 from edgeops.pipeline.preflight import lasting, preflight, refusal
@@ -99,7 +99,8 @@ def run_pipeline(
     forget(root)
     _write(run)
     began = time.time_ns()
-    result = _repro(run, events or Silence())
+    with kept(root):
+        result = _repro(run, events or Silence())
     result |= verdict.of(root, run.loaded.project, run.chosen)
     if run.whole:
         remember(root, run.every, result, began)
