@@ -1,10 +1,11 @@
-"""What tests of devices measure: the variant of a tiny model, and a request for it."""
+"""What tests measure: the variant of a tiny model, a request for it, evidence of figures."""
 
 from __future__ import annotations
 
 import numpy as np
 
 from edgeops.core.contracts import Samples
+from edgeops.core.evidence import Evidence
 from edgeops.core.variant import TensorInfo, Variant, entries, write_variant
 from edgeops.runtime.probe import FORMAT, write_samples
 from tests.helpers import write_tiny_model
@@ -45,3 +46,20 @@ def pushed(reached, folder):
         "seconds": 0.1,
         "least": 10,
     }
+
+
+def evidence(figures, **more):
+    """Return evidence of a variant with these figures; ``more`` are other fields of it."""
+    stated = {
+        "target": "gateway",
+        "date": "2026-01-01T00:00:00+00:00",
+        "engine": "onnxruntime",
+        "engine_version": "1.20.0",
+        "precision": "int8",
+        "threads": 1,
+        "device": {"name": "local"},
+        "model": "sha256:1",
+        "variant": "sha256:2",
+        "data": {},
+    }
+    return Evidence(**{**stated, "figures": figures, **more})

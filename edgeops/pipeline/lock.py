@@ -9,7 +9,7 @@ from __future__ import annotations
 import hashlib
 import json
 import shutil
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING, Any
 
 from edgeops.core.files import disk_errors
@@ -46,10 +46,10 @@ def kept(root: Path) -> Iterator[None]:
     try:
         yield
     except BaseException:
-        if there and not _readable(lock):
-            copy.replace(lock)
-        elif not _readable(lock):
-            lock.unlink()
+        if not _readable(lock):
+            # Another run may have taken the copy away: the lock is then that one's matter.
+            with suppress(FileNotFoundError):
+                copy.replace(lock) if there else lock.unlink()
         raise
     finally:
         copy.unlink(missing_ok=True)

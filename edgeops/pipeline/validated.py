@@ -24,8 +24,11 @@ _FORMS = (
     "edgeops validate VARIANT --evaluation DATA --gate ..., "
     "edgeops validate [VARIANT] --baseline FILE, or edgeops validate --replay evidence.json"
 )
-# What may be said of a baseline of a project's target; all else stands in edgeops.yaml.
-_OF_BASELINE = {"samples", "timeout", "call_timeout", "heartbeat", "accept"}
+# What a baseline is recorded or replayed by. Where and how a project's target runs stands in its
+# edgeops.yaml; what is measured besides, and judged by, has no part in a baseline.
+_LIMITS = {"timeout", "call_timeout", "heartbeat"}
+_PLACE = {"device", "threads", "affinity"}
+_RECORDED = {"samples", "accept"}
 _MAKERS = ("convert", "quantize")
 _WORST = ("worst.json", "worst.svg")
 
@@ -97,15 +100,17 @@ def _check(request: Request, given: Mapping[str, Any]) -> None:
     numbers = [request.tolerance, *given.values()]
     if not all(math.isfinite(one) for one in numbers if isinstance(one, float)):
         raise _usage("a number of seconds or a tolerance is no finite number")
-    if request.variant is not None and (request.target or request.jobs):
-        raise _usage("a target or jobs are named together with a variant")
+    if request.jobs and (request.variant or any(one is not None for one in others)):
+        raise _usage("--jobs is for the targets of a project that are measured")
+    if request.variant is not None and request.target:
+        raise _usage("a target is named together with a variant")
     if request.replay is not None:
         if request.variant is not None or request.target or set(given) - {"gates"}:
             raise _usage("evidence is judged again from itself alone, with other --gate at most")
-    elif request.variant is None:
-        if set(given) - (_OF_BASELINE if request.record or request.baseline else set()):
+    elif request.variant is None and not (request.record or request.baseline):
+        if given:
             raise _usage(f"{listed} given without a variant to measure")
-    elif request.baseline is None and not given.get("evaluation"):
+    elif request.variant and request.baseline is None and not given.get("evaluation"):
         raise _usage("no evaluation data is named")
 
 
@@ -119,8 +124,16 @@ def _check_baseline(request: Request, given: Mapping[str, Any]) -> None:
     for file in (request.record, request.junit):
         if file is not None and (request.root / file).is_dir():
             raise _usage(f"{file} is a folder, and a file is to be written")
-    if (recorded or replayed) and given.get("gates"):
-        raise _usage("gates are not judged when a baseline is recorded or replayed")
+    if not (recorded or replayed):
+        return
+    counts = _LIMITS | (_RECORDED if recorded else set())
+    counts |= (_PLACE | ({"evaluation"} if recorded else set())) if request.variant else set()
+    if idle := sorted(set(given) - counts):
+        doing = "recorded" if recorded else "replayed"
+        where = "" if request.variant else " of a target, which edgeops.yaml describes"
+        raise _usage(
+            f"{', '.join(idle)} given, which has no part when a baseline is {doing}{where}"
+        )
 
 
 def _adhoc(request: Request, given: Mapping[str, Any]) -> Adhoc:

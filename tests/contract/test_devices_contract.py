@@ -20,6 +20,7 @@ from edgeops.core.contracts import Samples
 from edgeops.errors import InputError, MissingError, TransportError, TrustError
 from edgeops.runtime.probe import read_outputs, write_samples
 from edgeops.validate.devices import local
+from edgeops.validate.devices.remote import asking
 from edgeops.validate.measured import device
 from tests import faulty_engine
 from tests.faulty_engine import gone, pids
@@ -248,11 +249,32 @@ def instead(monkeypatch, code):
 
 
 def test_program_that_does_not_answer_is_ended(monkeypatch):
-    monkeypatch.setattr(local, "_SLACK_S", 0.5)
+    monkeypatch.setattr(asking, "_SLACK_S", 0.5)
     instead(monkeypatch, "import time; time.sleep(60)")
     with device("local") as found, pytest.raises(TransportError) as failed:
         found.run({}, timeout_s=0.5)
     assert failed.value.code == "probe-timeout"
+
+
+def test_program_that_fails_while_it_measures_leaves_what_it_told(monkeypatch):
+    instead(
+        monkeypatch,
+        'import sys; input(); print(\'{"say": "phase", "phase": "load"}\'); sys.exit(3)',
+    )
+    with device("local") as found, pytest.raises(MissingError) as failed:
+        found.run({}, timeout_s=20)
+    assert failed.value.code == "probe-failed"
+    assert failed.value.result["partial"] == {"phase": "load"}
+
+
+def test_answer_counts_although_the_program_does_not_end(monkeypatch):
+    monkeypatch.setattr(asking, "_SLACK_S", 0.5)
+    instead(
+        monkeypatch,
+        'import time; input(); print(\'{"answer": {"calls": 1}}\', flush=True); time.sleep(60)',
+    )
+    with device("local") as found:
+        assert found.run({}, timeout_s=1) == {"calls": 1}
 
 
 def test_killed_program_says_that_memory_may_have_run_out(monkeypatch):

@@ -154,6 +154,12 @@ def test_baseline_of_a_project_s_target(place, capsys):
         ["variant", "--evaluation", "data.npz", "--seconds", "inf"],
         ["--replay", "a", "--device", "local"],
         ["--baseline", "a", "--metric", "f1"],
+        ["variant", "--baseline", "a", "--metric", "f1"],
+        ["variant", "--baseline", "a", "--evaluation", "data.npz"],
+        ["variant", "--baseline", "a", "--samples", "3"],
+        ["variant", "--record", "a", "--evaluation", "data.npz", "--seconds", "9"],
+        ["--baseline", "a", "--device", "local"],
+        ["--replay", "a", "--jobs", "2"],
         ["variant", "--evaluation", "data.npz", "--jobs", "2"],
     ],
 )

@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from edgeops.core.evidence import Evidence, parse_evidence
+from edgeops.core.evidence import parse_evidence
 from edgeops.core.files import canonical_json
 from edgeops.core.gates import Figure, judge
 from edgeops.core.verdicts import verdicts
@@ -21,6 +21,7 @@ from edgeops.validate.figures import cost_figures
 from edgeops.validate.measured import Measured
 from edgeops.validate.metrics import Accuracy
 from edgeops.validate.relative import Earlier
+from tests.measuring import evidence
 
 sided = st.sampled_from(["<=", ">=", "<", ">"])
 
@@ -79,20 +80,7 @@ def evidence_of(drawn, gates=None):
 
 
 def _made(figures, kept, data):
-    return Evidence(
-        target="gateway",
-        date="2026-01-01T00:00:00+00:00",
-        engine="onnxruntime",
-        engine_version="1.20.0",
-        precision="int8",
-        threads=1,
-        device={"name": "local"},
-        model="sha256:1",
-        variant="sha256:2",
-        data={"evaluation": {"source": "data.npz", **data}},
-        figures=figures,
-        kept=kept,
-    )
+    return evidence(figures, kept=kept, data={"evaluation": {"source": "data.npz", **data}})
 
 
 def reread(evidence):

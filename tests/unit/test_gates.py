@@ -7,7 +7,7 @@ from dataclasses import replace
 
 import pytest
 
-from edgeops.core.evidence import Evidence, parse_evidence
+from edgeops.core.evidence import parse_evidence
 from edgeops.core.files import canonical_json
 from edgeops.core.gates import (
     Bound,
@@ -26,6 +26,7 @@ from edgeops.core.verdicts import enforce, gates_of, summary, verdicts
 from edgeops.errors import GateFailed, GateInconclusive, InputError, UsageProblem
 from edgeops.stages.validate import ValidateOptions
 from edgeops.stages.validate_verb import parsed
+from tests import measuring
 
 NOISY = Figure(5.0, (4.0, 6.0), "ms", "how it was measured", 100, noisy=True)
 
@@ -248,19 +249,7 @@ def test_gates_of_a_target_add_to_and_replace_those_of_the_stage():
 
 
 def evidence(**figures):
-    return Evidence(
-        target="gateway",
-        date="2026-01-01T00:00:00+00:00",
-        engine="onnxruntime",
-        engine_version="1.20.0",
-        precision="int8",
-        threads=1,
-        device={"name": "local"},
-        model="sha256:1",
-        variant="sha256:2",
-        data={},
-        figures=figures,
-    )
+    return measuring.evidence(figures)
 
 
 def test_gate_on_a_figure_that_evidence_lacks_is_inconclusive():

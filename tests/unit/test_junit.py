@@ -10,23 +10,13 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from edgeops.core.evidence import Evidence
 from edgeops.core.gates import Figure
 from edgeops.core.verdicts import summary
 from edgeops.report.junit import junit
+from tests.measuring import evidence
 
-MEASURED = Evidence(
-    target="gateway",
-    date="2026-01-01T00:00:00+00:00",
-    engine="onnxruntime",
-    engine_version="1.20.0",
-    precision="int8",
-    threads=1,
-    device={"name": "local"},
-    model="sha256:1",
-    variant="sha256:2",
-    data={},
-    figures={
+MEASURED = evidence(
+    {
         "accuracy": Figure(0.96, (0.94, 0.98), "", "accuracy", 450),
         "latency_p50_ms": Figure(5.0, (4.0, 6.0), "ms", "900 calls", 900, noisy=True),
         "latency_vs_fp32": Figure(None, absent="no fp32 form"),

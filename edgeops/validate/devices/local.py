@@ -6,7 +6,6 @@ on this machine: each would count the other's load as the model's own.
 
 from __future__ import annotations
 
-import json
 import os
 import shutil
 import signal
@@ -14,15 +13,14 @@ import sys
 import tempfile
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from edgeops.core.files import disk_errors, inside
-from edgeops.errors import EdgeopsError, ExitCode, InputError, MissingError, TransportError
-from edgeops.runtime.probe import FORMAT
-from edgeops.validate.devices.remote.asking import Heard
+from edgeops.errors import EdgeopsError, InputError, MissingError, TransportError
+from edgeops.validate.devices.remote.asking import converse, kind_of
 from edgeops.validate.devices.remote.process import run_process
-from edgeops.validate.devices.remote.shell import Deadline
 from edgeops.validate.devices.remote.trouble import last_words
 
 if TYPE_CHECKING:
@@ -34,8 +32,6 @@ if TYPE_CHECKING:
 LOCK = "edgeops-device-local.lock"
 PROGRAM = ("-m", "edgeops.runtime.probe")
 _ABOUT_S = 120.0
-# The program keeps the time itself, and says in what phase it ran out; this is when it does not.
-_SLACK_S = 20.0
 
 
 @dataclass(frozen=True)
@@ -108,47 +104,26 @@ def _asked(
     request: Mapping[str, Any], folder: Path, timeout_s: float, tell: Tell | None
 ) -> dict[str, Any]:
     """Return what the measuring program answers, or raise what it reports or died of."""
-    until = Deadline(timeout_s + _SLACK_S)
-    heard = Heard(until, tell)
-    asked = {"format": FORMAT, "timeout_s": timeout_s, "parent": os.getpid(), **request}
-    try:
-        done = run_process(
-            [sys.executable, *PROGRAM],
-            where="local",
-            timeout_s=until,
-            stdin=json.dumps(asked).encode() + b"\n",
-            on_line=heard.line,
-            leash=True,
-            cwd=folder,
-        )
-    except TransportError as error:
-        raise TransportError(
-            "probe-timeout",
-            f"measuring took longer than {timeout_s:g} s and was ended",
-            where="local",
-            why="the measuring program itself does not answer",
-            fix="give it more time with `timeout`, or evaluate fewer samples",
-            result={"partial": heard.partial},
-        ) from error
-    if heard.answer is not None:
-        return heard.answer
-    if heard.error is not None:
-        raise _reported(heard.error)
-    raise _died(done, heard.partial)
+    return converse(
+        partial(run_process, [sys.executable, *PROGRAM], where="local", cwd=folder),
+        {"parent": os.getpid(), **request},
+        where="local",
+        timeout_s=timeout_s,
+        tell=tell,
+        report=_reported,
+        died=_died,
+    )
 
 
 def _reported(said: Mapping[str, Any]) -> EdgeopsError:
     """Return the error that the program reports, as the class its exit code stands for."""
     about = dict(said["error"])
-    code = ExitCode(said["exit"])
-    kinds = [kind for kind in EdgeopsError.__subclasses__() if kind.exit_code == code]
-    partial = said.get("partial")
-    result = {"partial": partial} if partial else {}
-    kind = kinds[0] if kinds else EdgeopsError
-    return kind(about.pop("code"), about.pop("what"), **about, result=result)
+    partly = said.get("partial")
+    result = {"partial": partly} if partly else {}
+    return kind_of(said)(about.pop("code"), about.pop("what"), **about, result=result)
 
 
-def _died(done: Done, partial: Mapping[str, Any]) -> EdgeopsError:
+def _died(done: Done) -> EdgeopsError:
     """Return the error for a measuring program that ended without an answer."""
     words = last_words(done.err)
     if done.code < 0:
@@ -161,7 +136,6 @@ def _died(done: Done, partial: Mapping[str, Any]) -> EdgeopsError:
             where="local",
             why="; ".join(filter(None, (why, words))),
             fix="free some memory or measure a smaller data set, then run it again",
-            result={"partial": dict(partial)},
         )
     return MissingError(
         "probe-failed",

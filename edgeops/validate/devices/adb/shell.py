@@ -12,10 +12,9 @@ import re
 import shlex
 from typing import IO, TYPE_CHECKING, Any
 
-from edgeops.core.files import disk_errors
 from edgeops.validate.devices.adb.client import last_line
 from edgeops.validate.devices.remote.process import run_process
-from edgeops.validate.devices.remote.shell import Done
+from edgeops.validate.devices.remote.shell import Done, arriving, leaving
 from edgeops.validate.devices.remote.trouble import failed, lost
 
 if TYPE_CHECKING:
@@ -60,10 +59,7 @@ class AdbShell:
         ``device-lost``.
         """
         command = f"cat {'>>' if offset else '>'} {shlex.quote(path)}"
-        size = source.stat().st_size - offset
-        # Unbuffered, for the client reads on from where this file stands.
-        with source.open("rb", buffering=0) as file:
-            file.seek(offset)
+        with leaving(source, offset) as (file, size):
             done = self._run(command, _patience(size), source=file)
         if done.code:
             raise failed(self.where, path, done)
@@ -77,15 +73,10 @@ class AdbShell:
         size = self._run(f"wc -c < {quoted}", _LEAST_S)
         if size.code:
             raise failed(self.where, path, size)
-        with disk_errors(destination):
-            try:
-                with destination.open("wb") as file:
-                    done = self._run(f"cat {quoted}", _patience(int(size.out)), sink=file)
-                if done.code:
-                    raise failed(self.where, path, done)
-            except BaseException:
-                destination.unlink(missing_ok=True)
-                raise
+        with arriving(destination) as file:
+            done = self._run(f"cat {quoted}", _patience(int(size.out)), sink=file)
+            if done.code:
+                raise failed(self.where, path, done)
 
     def _run(
         self,

@@ -13,9 +13,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from edgeops.errors import InputError, MissingError, TransportError
+from edgeops.validate.devices.emulated.tools import ended
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Sequence
 
 SOURCES = "EDGEOPS_ARM64_SOURCES"
 TOOLS = ("apt-get", "apt-config", "dpkg-deb", "tar")
@@ -43,9 +44,9 @@ def fetch(names: Sequence[str], scratch: Path) -> list[Path]:
     variables = {**os.environ, "APT_CONFIG": str(_configuration(scratch)), "LC_ALL": "C"}
     # A source that is unreachable or has nothing for arm64 makes `update` fail though the archive
     # was read; whether the packages can be had is what counts.
-    listed = _run(["apt-get", "-q", "update"], variables)
+    listed = ended(["apt-get", "-q", "update"], _FETCH_S, variables)
     options = ["-q", "--yes", "--download-only", "--no-install-recommends"]
-    fetched = _run(["apt-get", *options, "install", *names], variables)
+    fetched = ended(["apt-get", *options, "install", *names], _FETCH_S, variables)
     files = sorted((scratch / "cache" / "archives").glob("*.deb"))
     if fetched.returncode or not files:
         raise TransportError(
@@ -146,28 +147,12 @@ def _configuration(scratch: Path) -> Path:
 
 def _how_to_reach() -> list[str]:
     """Return the machine's own settings for downloads: proxies, certificates, retries."""
-    done = _run(["apt-config", "dump", "--format", '%F "%v";%n', "Acquire"], os.environ)
+    done = ended(["apt-config", "dump", "--format", '%F "%v";%n', "Acquire"], _FETCH_S)
     # What an index is called and where it lies is no setting of a person's, and has $( in it.
     lines = done.stdout.splitlines()
     return [
         line for line in lines if "IndexTargets" not in line and not line.startswith("Acquire ")
     ]
-
-
-def _run(command: list[str], variables: Mapping[str, str]) -> subprocess.CompletedProcess[str]:
-    try:
-        return subprocess.run(
-            command,
-            stdin=subprocess.DEVNULL,
-            capture_output=True,
-            text=True,
-            errors="replace",
-            env=variables,
-            timeout=_FETCH_S,
-            check=False,
-        )
-    except subprocess.TimeoutExpired:
-        return subprocess.CompletedProcess(command, 1, "", f"no end after {_FETCH_S:g} s")
 
 
 def _words(done: subprocess.CompletedProcess[str]) -> str:

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import shutil
-import subprocess
 import tempfile
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from edgeops.errors import MissingError
+from edgeops.validate.devices.emulated.tools import complaint, ended
 from edgeops.validate.devices.local import LOCK
 
 if TYPE_CHECKING:
@@ -94,22 +94,10 @@ def find_qemu() -> str:
 
 def _refusal(argv: Sequence[str]) -> str:
     """Return "" when ``uname -m`` there says what it must, else the last words."""
-    try:
-        done = subprocess.run(
-            argv,
-            stdin=subprocess.DEVNULL,
-            capture_output=True,
-            text=True,
-            errors="replace",
-            timeout=_CHECK_S,
-            check=False,
-        )
-    except subprocess.TimeoutExpired:
-        return f"no answer within {_CHECK_S:g} s"
-    if done.returncode == 0 and done.stdout.strip() == "aarch64":
-        return ""
-    words = (done.stderr or done.stdout).strip().splitlines()
-    return words[-1] if words else f"it ended with status {done.returncode}"
+    done = ended(argv, _CHECK_S)
+    if done.stdout.strip() == "aarch64":
+        return complaint(done)
+    return complaint(done) or f"it says it is {done.stdout.strip() or 'nothing'}"
 
 
 def _variables(userland: Userland) -> list[str]:

@@ -8,17 +8,16 @@ somebody else than the one who makes it, and none outside the userland.
 from __future__ import annotations
 
 import os
-import subprocess
 import tempfile
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from edgeops.core.environment import Made
 from edgeops.errors import MissingError
-from edgeops.runtime.worker import last_words
 from edgeops.validate.devices.emulated import debs as emulated_debs
 from edgeops.validate.devices.emulated import wheels as emulated_wheels
 from edgeops.validate.devices.emulated.enter import HOME, Entrance, enter, find_qemu
+from edgeops.validate.devices.emulated.tools import complaint, ended
 from edgeops.validate.devices.emulated.userland import NUMPY
 
 if TYPE_CHECKING:
@@ -128,18 +127,4 @@ def _try_out(
 def _import(entrance: Entrance, modules: str) -> str:
     """Return "" when modules can be imported in the userland, else the last words."""
     command = f"PYTHONDONTWRITEBYTECODE= python3 -c 'import {modules}'"
-    try:
-        done = subprocess.run(
-            entrance.argv(command, writable=True),
-            stdin=subprocess.DEVNULL,
-            capture_output=True,
-            text=True,
-            errors="replace",
-            timeout=_TRIAL_S,
-            check=False,
-        )
-    except subprocess.TimeoutExpired:
-        return f"no end after {_TRIAL_S:g} s"
-    if not done.returncode:
-        return ""
-    return last_words(done.stderr or done.stdout) or f"status {done.returncode}"
+    return complaint(ended(entrance.argv(command, writable=True), _TRIAL_S))

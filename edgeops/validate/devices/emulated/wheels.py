@@ -4,14 +4,13 @@ from __future__ import annotations
 
 import os
 import shutil
-import subprocess
 import sys
 from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from edgeops.errors import MissingError, TransportError
-from edgeops.runtime.worker import last_words
+from edgeops.validate.devices.emulated.tools import complaint, ended
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -91,22 +90,8 @@ def _tool(python: str, glibc: str) -> list[str]:
 
 def _install(tool: Sequence[str], requirements: Sequence[str], into: Path) -> str:
     """Return "" when all is there, else the installer's last words."""
-    try:
-        done = subprocess.run(
-            [*tool, "--target", str(into), *requirements],
-            stdin=subprocess.DEVNULL,
-            capture_output=True,
-            text=True,
-            errors="replace",
-            env={**os.environ, "UV_NO_PROGRESS": "1"},
-            timeout=_INSTALL_S,
-            check=False,
-        )
-    except subprocess.TimeoutExpired:
-        return f"no end after {_INSTALL_S:g} s"
-    if not done.returncode:
-        return ""
-    return last_words(done.stderr or done.stdout) or f"status {done.returncode}"
+    command = [*tool, "--target", str(into), *requirements]
+    return complaint(ended(command, _INSTALL_S, {**os.environ, "UV_NO_PROGRESS": "1"}))
 
 
 def _reason(words: str) -> str:

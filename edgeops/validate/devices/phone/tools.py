@@ -129,16 +129,19 @@ class TimesOnly:
     pad = b""
 
     def encode(self, feed: Mapping[str, Any]) -> list[bytes]:
-        """Return no files: it takes no inputs of which it would keep the outputs."""
-        return [b"" for _ in feed][:0]
+        """Refuse: outputs are asked only of tools whose ``no_outputs`` is empty."""
+        raise self._refusal(feed)
 
     def answering(self, plan: Plan) -> Command:
-        """Refuse: it gives no outputs."""
-        raise NotImplementedError(self.no_outputs, plan.model)
+        """Refuse, as ``encode``."""
+        raise self._refusal(plan)
 
     def decode(self, data: bytes) -> dict[str, Any]:
-        """Refuse: it gives no outputs."""
-        raise NotImplementedError(self.no_outputs, len(data))
+        """Refuse, as ``encode``."""
+        raise self._refusal(data)
+
+    def _refusal(self, given: object) -> RuntimeError:
+        return RuntimeError(f"{self.no_outputs}, and was asked for some of {type(given).__name__}")
 
 
 def tool_for(binary: Path, variant: Variant, model: Path) -> Tool:

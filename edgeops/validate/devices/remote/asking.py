@@ -3,19 +3,20 @@
 from __future__ import annotations
 
 import json
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
-from edgeops.errors import EdgeopsError, ExitCode, MissingError, TransportError
+from edgeops.errors import EdgeopsError, TransportError
 from edgeops.runtime.probe import FORMAT
 from edgeops.validate.devices.remote.lacking import fix_of, unanswered
 from edgeops.validate.devices.remote.shell import BEAT_S, Deadline
 from edgeops.validate.devices.remote.trouble import full, is_full
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Callable, Mapping
 
     from edgeops.core.contracts import Tell
-    from edgeops.validate.devices.remote.shell import Shell
+    from edgeops.validate.devices.remote.shell import Done, Shell
 
 # The program ends everything when it hears nothing for so long: the network was cut.
 HEARTBEAT_S = 6 * BEAT_S
@@ -75,38 +76,62 @@ def ask(
 
     What a lost connection leaves of the measurement is in the ``partial`` of the error's result.
     """
+    # Never less than two signs of life take to come.
+    beat = max(float(request.get("heartbeat_s") or HEARTBEAT_S), 2 * BEAT_S)
+    return converse(
+        partial(shell.run, command),
+        {**request, "heartbeat_s": beat},
+        where=shell.where,
+        timeout_s=timeout_s,
+        tell=tell,
+        report=lambda said: reported(said, shell, python),
+        died=lambda done: unanswered(shell, python, done),
+    )
+
+
+def converse(
+    run: Callable[..., Done],
+    request: Mapping[str, Any],
+    *,
+    where: str,
+    timeout_s: float,
+    tell: Tell | None,
+    report: Callable[[Mapping[str, Any]], EdgeopsError],
+    died: Callable[[Done], EdgeopsError],
+) -> dict[str, Any]:
+    """Give the program its request, hear it out, and return its answer.
+
+    ``run`` starts it, as ``Shell.run`` does a command. What it said counts, however it or the
+    connection ended then: its answer, or the error that it reports, which ``report`` makes. Where
+    it said neither, ``died`` tells why it ended. Each error has what is known of the measurement
+    in the ``partial`` of its result.
+    """
     until = Deadline(timeout_s + _SLACK_S)
     heard = Heard(until, tell)
     asked = {"format": FORMAT, "timeout_s": timeout_s, **request}
-    # Never less than two signs of life take to come.
-    asked["heartbeat_s"] = max(float(request.get("heartbeat_s") or HEARTBEAT_S), 2 * BEAT_S)
+    done: Done | None = None
+    failure: EdgeopsError | None = None
     try:
-        done = shell.run(
-            command,
+        done = run(
             stdin=json.dumps(asked).encode() + b"\n",
             timeout_s=until,
             on_line=heard.line,
             leash=True,
         )
     except TransportError as error:
-        if heard.answer is not None:
-            return heard.answer
-        if heard.error is not None:
-            raise reported(heard.error, shell, python) from error
-        if error.code == "device-timeout":
-            raise late(shell.where, timeout_s, heard.partial) from error
-        error.result.setdefault("partial", heard.partial)
-        raise
+        failure = _late(where, timeout_s) if error.code == "device-timeout" else error
     if heard.answer is not None:
         return heard.answer
     if heard.error is not None:
-        raise reported(heard.error, shell, python)
-    failure = unanswered(shell, python, done)
+        raise report(heard.error) from failure
+    if done is not None:
+        failure = died(done)
+    assert failure is not None  # noqa: S101 - for mypy: it ended, or could not be heard
     failure.result.setdefault("partial", heard.partial)
     raise failure
 
 
-def late(where: str, timeout_s: float, partial: Mapping[str, Any]) -> TransportError:
+def _late(where: str, timeout_s: float) -> TransportError:
     """Return the error for a measuring program that does not keep its own time."""
     return TransportError(
         "probe-timeout",
@@ -114,8 +139,13 @@ def late(where: str, timeout_s: float, partial: Mapping[str, Any]) -> TransportE
         where=where,
         why="the measuring program itself does not answer",
         fix="give it more time with `timeout`, or evaluate fewer samples",
-        result={"partial": dict(partial)},
     )
+
+
+def kind_of(said: Mapping[str, Any]) -> type[EdgeopsError]:
+    """Return the class of error that a reported exit code stands for; a bug for one unknown."""
+    kinds = {int(kind.exit_code): kind for kind in EdgeopsError.__subclasses__()}
+    return kinds.get(said["exit"], EdgeopsError)
 
 
 def reported(said: Mapping[str, Any], shell: Shell, python: str) -> EdgeopsError:
@@ -126,16 +156,11 @@ def reported(said: Mapping[str, Any], shell: Shell, python: str) -> EdgeopsError
     about = dict(said["error"])
     partial = said.get("partial")
     result = {"partial": partial} if partial else {}
-    try:
-        code = ExitCode(said["exit"])
-    except ValueError:
-        code = ExitCode.BUG
-    kinds = [kind for kind in EdgeopsError.__subclasses__() if kind.exit_code == code]
     where = " ".join(filter(None, (shell.where, str(about.get("where") or ""))))
     why = str(about.get("why") or "")
     if about["code"] == "disk-full" or (about["code"] == "probe-failed" and is_full(why)):
         return full(shell.where, "its work folder", why, result=result)
-    return (kinds[0] if kinds else MissingError)(
+    return kind_of(said)(
         str(about["code"]),
         str(about["what"]),
         where=where,

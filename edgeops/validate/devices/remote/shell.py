@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import time
+from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Protocol
+from typing import IO, TYPE_CHECKING, Protocol
+
+from edgeops.core.files import disk_errors
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterator
     from pathlib import Path
 
 # With a leash, a line end is written to standard input this often: what reads it knows that the
@@ -48,6 +51,32 @@ class Deadline:
 def deadline(timeout_s: float | Deadline) -> Deadline:
     """Return a deadline so many seconds from now, or the one that is given."""
     return timeout_s if isinstance(timeout_s, Deadline) else Deadline(timeout_s)
+
+
+@contextmanager
+def leaving(source: Path, offset: int) -> Iterator[tuple[IO[bytes], int]]:
+    """Yield a file to send from ``offset`` on, and how many bytes that are.
+
+    It is unbuffered, for a program that gets it reads on from where the file itself stands.
+    """
+    with source.open("rb", buffering=0) as file:
+        file.seek(offset)
+        yield file, source.stat().st_size - offset
+
+
+@contextmanager
+def arriving(destination: Path) -> Iterator[IO[bytes]]:
+    """Yield a file for what comes; it is removed when the block raises.
+
+    Raises MissingError ``disk-full``.
+    """
+    with disk_errors(destination):
+        try:
+            with destination.open("wb") as file:
+                yield file
+        except BaseException:
+            destination.unlink(missing_ok=True)
+            raise
 
 
 class Shell(Protocol):

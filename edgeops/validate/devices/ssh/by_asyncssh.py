@@ -8,9 +8,15 @@ from contextlib import contextmanager, suppress
 from queue import Empty, SimpleQueue
 from typing import IO, TYPE_CHECKING, Any
 
-from edgeops.core.files import disk_errors
 from edgeops.validate.devices.remote.process import GRACE_S, Lines, timed_out
-from edgeops.validate.devices.remote.shell import BEAT_S, Deadline, Done, deadline
+from edgeops.validate.devices.remote.shell import (
+    BEAT_S,
+    Deadline,
+    Done,
+    arriving,
+    deadline,
+    leaving,
+)
 from edgeops.validate.devices.remote.trouble import failed, lost
 from edgeops.validate.devices.ssh.connect import close, connect
 from edgeops.validate.devices.ssh.loop import Loop
@@ -76,10 +82,9 @@ class AsyncsshShell:
         Raises MissingError ``device-disk-full`` or ``device-not-writable``, TransportError
         ``device-lost``.
         """
-        with source.open("rb") as file:
-            file.seek(offset)
+        with leaving(source, offset) as (file, size):
             talk = _Talk(self._connection, put_command(path, offset), source=file)
-            done = self._wait(talk, patience(source.stat().st_size - offset))
+            done = self._wait(talk, patience(size))
         if done.code:
             raise failed(self.where, path, done)
 
@@ -88,18 +93,13 @@ class AsyncsshShell:
 
         Raises TransportError ``device-lost``, MissingError ``disk-full`` or ``device-shell``.
         """
-        with disk_errors(destination):
-            try:
-                with destination.open("wb") as file:
-                    talk = _Talk(self._connection, get_command(path), take=file.write)
-                    # No limit of its own: while bytes come the device is there, and when none
-                    # come the connection counts as lost.
-                    done = self._wait(talk, float("inf"))
-                if done.code:
-                    raise failed(self.where, path, done)
-            except BaseException:
-                destination.unlink(missing_ok=True)
-                raise
+        with arriving(destination) as file:
+            talk = _Talk(self._connection, get_command(path), take=file.write)
+            # No limit of its own: while bytes come the device is there, and when none come the
+            # connection counts as lost.
+            done = self._wait(talk, float("inf"))
+            if done.code:
+                raise failed(self.where, path, done)
 
     def _wait(self, talk: _Talk, timeout_s: float | Deadline, lines: Lines | None = None) -> Done:
         """Wait for a command; what it writes is handed on from this thread, line by line."""

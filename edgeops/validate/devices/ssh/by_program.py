@@ -13,9 +13,8 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any
 
-from edgeops.core.files import disk_errors
 from edgeops.validate.devices.remote.process import Lines, end, run_process
-from edgeops.validate.devices.remote.shell import Done
+from edgeops.validate.devices.remote.shell import Done, arriving, leaving
 from edgeops.validate.devices.remote.trouble import failed, last_words, lost
 from edgeops.validate.devices.ssh import config as ssh_config
 from edgeops.validate.devices.ssh import trouble
@@ -118,10 +117,7 @@ class ProgramShell:
         Raises MissingError ``device-disk-full`` or ``device-not-writable``, TransportError
         ``device-lost``.
         """
-        size = source.stat().st_size - offset
-        # Unbuffered, for ssh reads on from where this file stands.
-        with source.open("rb", buffering=0) as file:
-            file.seek(offset)
+        with leaving(source, offset) as (file, size):
             done = self._run(put_command(path, offset), patience(size), source=file)
         if done.code:
             raise failed(self.where, path, done)
@@ -131,17 +127,12 @@ class ProgramShell:
 
         Raises TransportError ``device-lost``, MissingError ``disk-full`` or ``device-shell``.
         """
-        with disk_errors(destination):
-            try:
-                with destination.open("wb") as file:
-                    # No limit of its own: while bytes come the device is there, and when none
-                    # come the connection counts as lost.
-                    done = self._run(get_command(path), float("inf"), take=file.write)
-                if done.code:
-                    raise failed(self.where, path, done)
-            except BaseException:
-                destination.unlink(missing_ok=True)
-                raise
+        with arriving(destination) as file:
+            # No limit of its own: while bytes come the device is there, and when none come the
+            # connection counts as lost.
+            done = self._run(get_command(path), float("inf"), take=file.write)
+            if done.code:
+                raise failed(self.where, path, done)
 
     def _run(
         self,
