@@ -97,8 +97,8 @@ def read_evidence(path: Path) -> Evidence:
             "evidence-missing",
             f"there is no evidence at {path}",
             where=str(path),
-            why="nothing was validated yet",
-            fix="run: edgeops run validate",
+            why="no such file: nothing was validated yet, or it lies elsewhere",
+            fix="check the path, or measure: edgeops run validate",
         ) from error
     except OSError as error:
         raise _malformed(str(path), error) from error
