@@ -16,9 +16,9 @@ from typing import TYPE_CHECKING, Any
 from edgeops.core.digest import tree_digest
 from edgeops.core.files import canonical_json
 from edgeops.core.manifest import valid_name
+from edgeops.core.versions import older
 from edgeops.errors import InputError, TrustError
 from edgeops.publish.metadata import read_served, read_target, write_next
-from edgeops.publish.versions import older
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping, Sequence

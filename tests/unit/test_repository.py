@@ -18,7 +18,7 @@ from edgeops.publish.client import fetch_blob, offered
 from edgeops.publish.keys import init_keys, load_keys, rotate_keys
 from edgeops.publish.repository import renew
 from edgeops.publish.stores import FolderStore, is_repository, open_store
-from edgeops.publish.versions import older
+from edgeops.core.versions import older
 from edgeops.stages.publish import rotate_and_renew
 from edgeops.stages.unpack import UnpackRequest, unpack_verb
 from tests.unit._bundles import make_bundle, release

@@ -12,11 +12,12 @@ def older(first: str, second: str) -> bool:
 
     Missing parts are zero: 1.2 is 1.2.0. Build metadata does not count.
     """
-    left, right = _key(first), _key(second)
+    left, right = order(first), order(second)
     return left is not None and right is not None and left < right
 
 
-def _key(text: str) -> tuple[object, ...] | None:
+def order(text: str) -> tuple[object, ...] | None:
+    """Return what versions are compared by, or None for what is no semantic version."""
     match = _SEMVER.fullmatch(text)
     if not match:
         return None
