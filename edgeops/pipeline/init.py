@@ -82,7 +82,8 @@ def init_project(request: Request, *, events: Events | None = None) -> dict[str,
 
 def templates() -> tuple[str, ...]:
     """Return the names of the templates, the default first."""
-    found = {path.name for path in template_root().iterdir() if path.is_dir()} - {COMMON}
+    # What lies beside them, such as units for systemd, is for other verbs.
+    found = {path.parent.name for path in template_root().glob("*/edgeops.yaml")}
     return tuple(sorted(found, key=lambda name: (name != "digits", name)))
 
 

@@ -1,0 +1,104 @@
+"""What a device is, in words that the cohorts of a channel compare; found without loading engines."""
+
+from __future__ import annotations
+
+import json
+import os
+import platform
+from contextlib import suppress
+from importlib import metadata
+from typing import TYPE_CHECKING, Any, Union
+
+import edgeops
+from edgeops.errors import InputError
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+    from pathlib import Path
+
+FILE = "attributes.json"
+Value = Union[str, float]
+_MB = 1_000_000
+# The packages that hold an engine; the first that is installed counts.
+_PACKAGES = {
+    "onnxruntime": ("onnxruntime", "onnxruntime-gpu"),
+    "litert": ("ai-edge-litert", "tflite-runtime"),
+    "mnn": ("MNN",),
+    "ncnn": ("ncnn",),
+    "openvino": ("openvino",),
+}
+# Names that several systems have for the same processor.
+_SAME = {"amd64": "x86_64", "arm64": "aarch64"}
+
+
+def attributes(home: Path, engine: str = "") -> dict[str, Value]:
+    """Return the attributes of this device by name; HOME/attributes.json adds and overrides.
+
+    An attribute that cannot be known is not there. Raises InputError ``attributes-malformed``.
+    """
+    installed = engines()
+    found: dict[str, Value] = {
+        "arch": architecture(platform.machine()),
+        "os": platform.system().lower(),
+        "cores": float(os.cpu_count() or 1),
+        "python": platform.python_version(),
+        "agent": edgeops.__version__,
+        **installed,
+    }
+    with suppress(OSError, ValueError):
+        found["memory_mb"] = float(memory_mb())
+    if engine:
+        found["engine"] = engine
+        if engine in installed:
+            found["engine_version"] = installed[engine]
+    return {**found, **stated(home / FILE)}
+
+
+def engines() -> dict[str, str]:
+    """Return the version of each engine that is installed, from its package's own description."""
+    found = {}
+    for engine, packages in _PACKAGES.items():
+        for package in packages:
+            with suppress(metadata.PackageNotFoundError):
+                found[engine] = metadata.version(package)
+                break
+    return found
+
+
+def architecture(machine: str) -> str:
+    """Return the one name that this program has for a processor: ``aarch64``, ``x86_64``, ..."""
+    name = machine.lower()
+    return _SAME.get(name, name)
+
+
+def memory_mb() -> int:
+    """Return the memory of this machine in megabytes; raises OSError or ValueError."""
+    return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") // _MB
+
+
+def stated(path: Path) -> dict[str, Value]:
+    """Return what whoever set up the device says of it; raises InputError ``attributes-malformed``."""
+    try:
+        data = path.read_bytes()
+    except FileNotFoundError:
+        return {}
+    try:
+        document: Mapping[str, Any] = json.loads(data)
+        return {name: _value(name, value) for name, value in document.items()}
+    except (ValueError, TypeError, AttributeError, RecursionError) as error:
+        raise InputError(
+            "attributes-malformed",
+            f"{path.name} does not say what this device is",
+            where=str(path),
+            why=str(error),
+            fix='write one JSON object of texts and numbers: {"region": "eu", "line": 4}',
+        ) from error
+
+
+def _value(name: str, value: Any) -> Value:
+    if isinstance(value, str):
+        return value
+    if isinstance(value, (int, float)) and not isinstance(value, bool):
+        return float(value)
+    message = f"{name!r} is neither a text nor a number"
+    raise TypeError(message)
