@@ -1,0 +1,274 @@
+"""Steps on arrays of numbers, whatever made them: normalize, clip, log, cast, quantize, reshape."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from edgeops.runtime.features.checks import (
+    Misfit,
+    Option,
+    choice,
+    either,
+    listed,
+    number,
+    optional,
+    whole,
+)
+from edgeops.runtime.features.form import BadValue, Form, Run, StepType, Trace, elements
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+DTYPES = ("float32", "float16", "float64", "int8", "uint8", "int16", "int32", "int64", "bool")
+_FLOATS = ("float16", "float32", "float64")
+_MOST_SIZE = 1 << 24
+_FIGURES = either(number(), listed(number()))
+_BASES = {"e": 1.0, "2": math.log(2.0), "10": math.log(10.0), "db": math.log(10.0) / 10.0}
+
+
+def normalize(form: Form, options: Mapping[str, Any]) -> tuple[Run, Form]:
+    """``(x * scale - mean) / std`` in float32, per channel where mean or std is a list."""
+    mean, std = (_figures(form, options[key], key) for key in ("mean", "std"))
+    scale = np.float32(options["scale"])
+    if not np.all(std):
+        raise Misfit("std must not be 0")
+
+    def run(value: Any, _trace: Trace) -> Any:
+        found = value.astype(np.float32)
+        if scale != 1:
+            found *= scale
+        found -= mean
+        found /= std
+        return found
+
+    return _tabled(form, run), replace(form, dtype="float32")
+
+
+def _tabled(form: Form, run: Run) -> Run:
+    """Return the same step by a table of its 256 results, for 8 bit pixels: equal and faster."""
+    if form.state != "pixels" or form.dtype != "uint8" or form.shape[-1] is None:
+        return run
+    every = np.repeat(np.arange(256, dtype=np.uint8)[:, None], form.shape[-1], axis=1)
+    table = np.ascontiguousarray(run(every, Trace()).T)
+    if (table == table[0]).all():
+        return lambda value, _trace: table[0][value]
+
+    def look_up(value: Any, _trace: Trace) -> Any:
+        found = np.empty(value.shape, np.float32)
+        for channel, row in enumerate(table):
+            np.take(row, value[..., channel], out=found[..., channel], mode="clip")
+        return found
+
+    return look_up
+
+
+def _figures(form: Form, value: Any, key: str) -> np.ndarray[Any, Any]:
+    """Return a number, or one a channel shaped to be spread over the array."""
+    found = np.asarray(value, np.float32)
+    if not np.isfinite(found).all():
+        raise Misfit(f"{key} must fit into float32")
+    if not found.ndim:
+        return found
+    if not form.shape:
+        raise Misfit(f"{key} must be one number: there are no channels")
+    size = form.shape[form.channel]
+    if size is not None and size != found.size:
+        raise Misfit(f"{key} must have one number a channel: {size}, it has {found.size}")
+    around = [1] * len(form.shape)
+    around[form.channel] = -1
+    return found.reshape(around)
+
+
+def standardize(form: Form, options: Mapping[str, Any]) -> tuple[Run, Form]:
+    """``(x - mean(x)) / sqrt(var(x) + epsilon)`` over the whole sample, or along one axis."""
+    axis = options["axis"]
+    if axis is not None and not -len(form.shape) <= axis < len(form.shape):
+        raise Misfit(f"axis must be an axis of {len(form.shape)}")
+    epsilon = options["epsilon"]
+
+    def run(value: Any, _trace: Trace) -> Any:
+        if not value.size:
+            raise BadValue("there is nothing to standardize", "the array is empty")
+        found = value.astype(np.float64)
+        found -= found.mean(axis=axis, keepdims=True)
+        found /= np.sqrt((found * found).mean(axis=axis, keepdims=True) + epsilon)
+        return found.astype(np.float32)
+
+    return run, replace(form, dtype="float32")
+
+
+def clip(form: Form, options: Mapping[str, Any]) -> tuple[Run, Form]:
+    """Bring what is below ``least`` or above ``most`` to it."""
+    least, most = options["least"], options["most"]
+    if least is not None and most is not None and least > most:
+        raise Misfit("least must not be above most")
+    dtype = np.dtype(form.dtype)
+    if dtype.kind not in "fiu":
+        raise Misfit(f"put before arrays of {dtype}: these have no order")
+    low, high = _bounds(dtype)
+    least = low if least is None else min(max(least, low), high)
+    most = high if most is None else min(max(most, low), high)
+    ends = (dtype.type(math.ceil(least)), dtype.type(math.floor(most)))
+    if dtype.kind == "f":
+        ends = (dtype.type(least), dtype.type(most))
+    return lambda value, _trace: np.minimum(np.maximum(value, ends[0]), ends[1]), form
+
+
+def _bounds(dtype: np.dtype[Any]) -> tuple[float, float]:
+    if dtype.kind == "f":
+        return float(np.finfo(dtype).min), float(np.finfo(dtype).max)
+    return int(np.iinfo(dtype).min), int(np.iinfo(dtype).max)
+
+
+def log(form: Form, options: Mapping[str, Any]) -> tuple[Run, Form]:
+    """``log(max(x, floor) + offset)`` to a base; ``db`` is 10 log10."""
+    floor, offset, per = options["floor"], options["offset"], 1.0 / _BASES[options["base"]]
+
+    def run(value: Any, _trace: Trace) -> Any:
+        found = np.maximum(value, floor) if floor is not None else value
+        return (np.log(found.astype(np.float64) + offset) * per).astype(np.float32)
+
+    return run, replace(form, dtype="float32")
+
+
+def fill(form: Form, options: Mapping[str, Any]) -> tuple[Run, Form]:
+    """Put a number where there is NaN."""
+    value = np.float32(options["value"])
+    if form.dtype not in _FLOATS:
+        raise Misfit(f"put where there can be NaN, not in {form.dtype}")
+    return lambda array, _trace: np.where(np.isnan(array), value.astype(array.dtype), array), form
+
+
+def cast(form: Form, options: Mapping[str, Any]) -> tuple[Run, Form]:
+    """Change the dtype; floats to integers by rounding half to even and clipping, never wrapping."""
+    dtype = np.dtype(options["dtype"])
+    return lambda value, _trace: as_dtype(value, dtype), replace(form, dtype=str(dtype))
+
+
+def as_dtype(value: np.ndarray[Any, Any], dtype: np.dtype[Any]) -> np.ndarray[Any, Any]:
+    """Return an array in a dtype; what is outside of an integer's range becomes its end."""
+    if dtype.kind not in "iu" or np.can_cast(value.dtype, dtype, "safe"):
+        return value.astype(dtype, copy=False)
+    if value.dtype.kind == "f":
+        value = np.rint(value.astype(np.float64))
+        if np.isnan(value).any():
+            raise BadValue("there is NaN where whole numbers are made", "NaN is no number")
+    least, most = np.iinfo(dtype).min, np.iinfo(dtype).max
+    found = value.astype(dtype)
+    found[value <= least] = least
+    found[value >= most] = most
+    return found
+
+
+def quantize(form: Form, options: Mapping[str, Any]) -> tuple[Run, Form]:
+    """``clip(round(x / scale) + zero_point)`` with float32 division, rounding half to even."""
+    dtype = np.dtype(options["dtype"])
+    least, most = np.iinfo(dtype).min, np.iinfo(dtype).max
+    if not least <= options["zero_point"] <= most:
+        raise Misfit(f"zero_point must be from {least} to {most}")
+    scale, zero = np.float32(options["scale"]), np.float32(options["zero_point"])
+    if not scale > 0 or not np.isfinite(scale):
+        raise Misfit("scale must be a positive float32")
+
+    def run(value: Any, _trace: Trace) -> Any:
+        found = np.rint(value.astype(np.float32) / scale) + zero
+        if np.isnan(found).any():
+            raise BadValue("there is NaN where whole numbers are made", "NaN is no number")
+        return np.clip(found, least, most).astype(dtype)
+
+    return _tabled_quantize(form, run), replace(form, dtype=str(dtype))
+
+
+def _tabled_quantize(form: Form, run: Run) -> Run:
+    if form.dtype != "uint8":
+        return run
+    table = run(np.arange(256, dtype=np.uint8), Trace())
+    return lambda value, _trace: table[value]
+
+
+def reshape(form: Form, options: Mapping[str, Any]) -> tuple[Run, Form]:
+    """Give one sample another shape; one size may be -1."""
+    wanted = options["shape"]
+    if wanted.count(-1) > 1:
+        raise Misfit("shape must have at most one -1")
+    known = all(size is not None for size in form.shape)
+    left = math.prod(size for size in wanted if size != -1)
+    if known:
+        count = elements(form.shape)
+        if (count != left) if -1 not in wanted else (not left or count % left):
+            raise Misfit(f"shape must have the {count} elements of {list(form.shape)}")
+    whole_shape = tuple(
+        (elements(form.shape) // left if known else None) if size == -1 else size for size in wanted
+    )
+
+    def run(value: Any, _trace: Trace) -> Any:
+        try:
+            return value.reshape(wanted)
+        except ValueError:
+            raise BadValue(
+                f"{value.size} elements cannot take the shape {list(wanted)}",
+                "the value has another size than the document counts on",
+            ) from None
+
+    return run, replace(form, state="array", shape=whole_shape, channel=-1)
+
+
+def transpose(form: Form, options: Mapping[str, Any]) -> tuple[Run, Form]:
+    """Change the order of the axes of one sample."""
+    order = options["axes"]
+    if sorted(order) != list(range(len(form.shape))):
+        raise Misfit(f"axes must name each axis from 0 to {len(form.shape) - 1} once")
+    shape = tuple(form.shape[axis] for axis in order)
+    return lambda value, _trace: value.transpose(order), replace(
+        form, state="array", shape=shape, channel=-1
+    )
+
+
+STEPS: dict[str, StepType] = {
+    "normalize": StepType(
+        {
+            "mean": Option(_FIGURES, 0.0),
+            "std": Option(_FIGURES, 1.0),
+            "scale": Option(number(), 1.0),
+        },
+        normalize,
+    ),
+    "standardize": StepType(
+        {
+            "axis": Option(optional(whole(-8, 7)), None),
+            "epsilon": Option(number(least=0.0), 1e-12),
+        },
+        standardize,
+    ),
+    "clip": StepType(
+        {"least": Option(optional(number()), None), "most": Option(optional(number()), None)}, clip
+    ),
+    "log": StepType(
+        {
+            "offset": Option(number(least=0.0), 0.0),
+            "floor": Option(optional(number(least=0.0)), None),
+            "base": Option(choice(*_BASES), "e"),
+        },
+        log,
+    ),
+    "fill": StepType({"value": Option(number())}, fill, short="value"),
+    "cast": StepType({"dtype": Option(choice(*DTYPES))}, cast, short="dtype"),
+    "quantize": StepType(
+        {
+            "scale": Option(number(above=0.0)),
+            "zero_point": Option(whole(-(1 << 15), 1 << 15), 0),
+            "dtype": Option(choice("int8", "uint8", "int16"), "int8"),
+        },
+        quantize,
+    ),
+    "reshape": StepType(
+        {"shape": Option(listed(either(whole(1, _MOST_SIZE), whole(-1, -1)), most=8))},
+        reshape,
+        short="shape",
+    ),
+    "transpose": StepType({"axes": Option(listed(whole(0, 7), most=8))}, transpose, short="axes"),
+}
