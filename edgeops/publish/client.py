@@ -7,16 +7,15 @@ refused later (rollback), as is one that nobody renewed in time (freeze).
 from __future__ import annotations
 
 import hashlib
-import json
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from edgeops.core.manifest import Descriptor, parse_descriptor
+from edgeops.core.channel import Channel, parse_channel
 from edgeops.errors import EdgeopsError, InputError, TransportError, TrustError
 from edgeops.publish.keys import parse_root
 from edgeops.publish.metadata import METADATA, TARGETS
-from edgeops.publish.repository import CHANNEL_FORMAT, RELEASE_FORMAT, channel_path
+from edgeops.publish.releases import channel_path
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -25,6 +24,7 @@ if TYPE_CHECKING:
     from tuf.ngclient import Updater
 
     from edgeops.core.contracts import Store
+    from edgeops.core.manifest import Descriptor
 
 _BASE = "store:///"
 _PIECE = 1 << 20
@@ -33,7 +33,7 @@ _NOT_FOUND = 404
 
 @dataclass(frozen=True)
 class Offer:
-    """What a channel offers, verified: the release manifest and the blobs it names."""
+    """What a channel offers to a device that says nothing about itself, verified."""
 
     channel: str
     project: str
@@ -68,21 +68,27 @@ def offered(store: Store, root: bytes, channel: str, state: Path, *, where: str 
             bootstrap=root,
         )
         updater.refresh()
-        pointer = _target(updater, channel_path(channel), state, CHANNEL_FORMAT)
-        if pointer is None:
+        data = _target(updater, channel_path(channel), state)
+        if data is None:
             raise _unknown(channel, state)
-        release = _target(updater, pointer["release"], state, RELEASE_FORMAT)
-    if release is None or release["digest"] != pointer["digest"]:
-        raise _tampered("the channel names a release that is not there", where)
-    try:
-        manifest = parse_descriptor(release["bundle"])
-        about = str(release["project"]), str(release["version"]), manifest
-        share = float(pointer["share"])
-    except (KeyError, TypeError, ValueError) as error:
-        raise _tampered(f"the release manifest: {error}", where) from error
-    if manifest.digest != release["digest"]:
-        raise _tampered("the release names two bundles", where)
-    return Offer(channel, *about, share, fetcher.requests, fetcher.received)
+        book = parse_channel(data, channel_path(channel))
+    found = _for_anyone(book)
+    about = found.version, found.bundle, found.share
+    return Offer(channel, book.project, *about, fetcher.requests, fetcher.received)
+
+
+def _for_anyone(book: Channel) -> Any:
+    """Return the newest offer that is for every device, or the newest one where none is."""
+    everyone = [offer for offer in book.offers if offer.unconditional]
+    for offer in (*everyone, *book.offers):
+        return offer
+    raise InputError(
+        "channel-empty",
+        f"the channel {book.channel!r} offers nothing",
+        where=channel_path(book.channel),
+        why="all releases that it offered were withdrawn",
+        fix="publish a release to it",
+    )
 
 
 def fetch_blob(store: Store, blob: Descriptor) -> Iterator[bytes]:
@@ -109,7 +115,7 @@ def fetch_blob(store: Store, blob: Descriptor) -> Iterator[bytes]:
         )
 
 
-def _target(updater: Updater, path: str, state: Path, form: str) -> dict[str, Any] | None:
+def _target(updater: Updater, path: str, state: Path) -> bytes | None:
     info = updater.get_targetinfo(path)
     if info is None:
         return None
@@ -117,14 +123,7 @@ def _target(updater: Updater, path: str, state: Path, form: str) -> dict[str, An
     updater.download_target(info, str(place))
     data = place.read_bytes()
     place.unlink()
-    try:
-        document: dict[str, Any] = json.loads(data)
-        if document["format"] != form:
-            message = f"format is {document['format']!r}, this edgeops reads {form!r}"
-            raise ValueError(message)
-    except (KeyError, TypeError, ValueError) as error:
-        raise _tampered(f"{path}: {error}") from error
-    return document
+    return data
 
 
 def _unknown(channel: str, state: Path) -> InputError:

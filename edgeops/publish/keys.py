@@ -35,6 +35,7 @@ ROLES = ("root", "targets", "snapshot", "timestamp")
 LIFETIME = {
     "root": timedelta(days=730),
     "targets": timedelta(days=365),
+    "releases": timedelta(days=365),
     "snapshot": timedelta(days=90),
     "timestamp": timedelta(days=30),
 }

@@ -5,11 +5,14 @@ The layout is that of the TUF specification with consistent snapshots:
 ``metadata/timestamp.json`` and ``targets/<folder>/<sha256>.<name>``. Nothing that clients can reach
 is ever changed before timestamp.json points at something else, so a publisher that is killed
 leaves what was served before.
+
+Channels are targets of the role ``targets``, which devices read. The releases of a project are
+targets of a role of its own, ``releases-<project>``, that devices never fetch (ADR 12).
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
@@ -17,31 +20,51 @@ from edgeops.errors import TrustError
 from edgeops.publish.keys import LIFETIME, expiry, parse_root
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Mapping, Sequence
 
     from edgeops.core.contracts import Store
     from edgeops.publish.keys import Keys
 
 METADATA = "metadata"
 TARGETS = "targets"
+_RELEASES = "releases/"
 
 
 @dataclass(frozen=True)
 class Served:
-    """What a repository serves: tuf's Metadata of three roles, or None where nothing is published.
+    """What a repository serves: tuf's Metadata of the roles, or None where nothing is published.
 
-    ``root`` is the version of the newest root.json it has, 0 for none.
+    ``root`` is the version of the newest root.json it has, 0 for none. ``releases`` are the roles
+    ``releases-<project>`` by name.
     """
 
     root: int
     targets: Any = None
     snapshot: Any = None
     timestamp: Any = None
+    releases: Mapping[str, Any] = field(default_factory=dict)
 
-    @property
-    def files(self) -> dict[str, Any]:
-        """The target files by path, as tuf's TargetFile."""
-        return dict(self.targets.signed.targets) if self.targets else {}
+    def files(self, role: str = "targets") -> dict[str, Any]:
+        """Return the target files of a role by path, as tuf's TargetFile."""
+        metadata = self.targets if role == "targets" else self.releases.get(role)
+        return dict(metadata.signed.targets) if metadata else {}
+
+    def versions(self, project: str) -> list[str]:
+        """Return the versions of a project that are published, in no order."""
+        start = f"{_RELEASES}{project}/"
+        paths = self.files(role_of(start))
+        return [path[len(start) : -len(".json")] for path in paths]
+
+    def channels(self) -> list[str]:
+        """Return the names of the channels, sorted."""
+        return sorted(path.split("/")[1][: -len(".json")] for path in self.files())
+
+
+def role_of(path: str) -> str:
+    """Return the role that signs a target file."""
+    if path.startswith(_RELEASES):
+        return f"releases-{path.split('/')[1]}"
+    return "targets"
 
 
 def read_served(store: Store, keys: Keys) -> Served:
@@ -68,7 +91,8 @@ def read_served(store: Store, keys: Keys) -> Served:
         return Served(version)
     if version == 0:
         raise _foreign(keys)
-    return _verified(store, parse_root(keys.roots[version], "root.json"), version)
+    whole = "targets" in keys.signers
+    return _verified(store, parse_root(keys.roots[version], "root.json"), version, whole=whole)
 
 
 def target_path(path: str, sha256: str) -> str:
@@ -84,7 +108,7 @@ def read_target(store: Store, served: Served, path: str) -> bytes | None:
     """
     from tuf.api.exceptions import LengthOrHashMismatchError
 
-    info = served.files.get(path)
+    info = served.files(role_of(path)).get(path)
     if info is None:
         return None
     data = store.get(target_path(path, info.hashes["sha256"]))
@@ -101,27 +125,19 @@ def write_next(
     served: Served,
     changed: Mapping[str, bytes],
     now: datetime | None = None,
-) -> tuple[int, Any]:
+) -> Written:
     """Add or replace target files and write the metadata that follows; timestamp.json comes last.
 
     Metadata that has less than half of its life left is renewed; where nothing changed and
     nothing is due, nothing is written. While the repository serves an older root than the keys
     have, everything is signed by the old and the new key of a rotated role and the new root is
-    written after it, so that clients can follow at every moment. Returns the bytes written and the
-    timestamp in force.
+    written after it, so that clients can follow at every moment.
     """
-    now = now or datetime.now(UTC)
     behind = served.root < keys.root.signed.version
-    plan = _Plan(keys, now, both=behind and served.timestamp is not None)
-    for path, data in changed.items():
-        plan.target(path, data)
-    targets, targets_new = plan.next(
-        "targets", served.targets, _with_files(served, plan.files), behind or bool(changed)
+    plan = _Plan(
+        keys, now or datetime.now(UTC), both=behind and served.timestamp is not None, behind=behind
     )
-    snapshot, snapshot_new = plan.next(
-        "snapshot", served.snapshot, {"targets.json": targets}, behind or targets_new
-    )
-    timestamp, _ = plan.next("timestamp", served.timestamp, snapshot, behind or snapshot_new)
+    timestamp = plan.all(served, changed)
     roots = {
         f"{METADATA}/{version}.root.json": data
         for version, data in sorted(keys.roots.items())
@@ -130,36 +146,69 @@ def write_next(
     ordered = {**plan.out, **roots} if plan.bridges(served) else {**roots, **plan.out}
     for path, data in ordered.items():
         store.put(path, data)
-    return sum(map(len, ordered.values())), timestamp
+    return Written(sum(map(len, ordered.values())), timestamp, plan.roles, plan.expiring)
+
+
+@dataclass(frozen=True)
+class Written:
+    """What was written, and what is due to be signed by a key that is not here, with its end.
+
+    ``timestamp`` is the one in force, ``roles`` are those that were signed.
+    """
+
+    bytes: int
+    timestamp: Any
+    roles: Sequence[str]
+    expiring: Mapping[str, datetime]
 
 
 class _Plan:
     """Collects the files to write, in the order in which they may appear."""
 
-    def __init__(self, keys: Keys, now: datetime, *, both: bool) -> None:
+    def __init__(self, keys: Keys, now: datetime, *, both: bool, behind: bool) -> None:
         self._keys = keys
         self._now = now
         self._both = both
-        self.files: dict[str, Any] = {}
+        self._behind = behind
         self.out: dict[str, bytes] = {}
+        self.roles: list[str] = []
+        self.expiring: dict[str, datetime] = {}
 
-    def target(self, path: str, data: bytes) -> None:
-        from tuf.api.metadata import TargetFile
-
-        info = TargetFile.from_data(path, data, ["sha256"])
-        self.files[path] = info
-        self.out[target_path(path, info.hashes["sha256"])] = data
-
-    def next(self, role: str, old: Any, content: Any, changed: bool) -> tuple[Any, bool]:
-        """Return a role's metadata and whether it is new; ``content`` is what it points at."""
-        due = old is None or old.signed.expires - self._now < LIFETIME[role] / 2
-        if not changed and not due:
-            return old, False
-        version = 1 if old is None else old.signed.version + 1
-        metadata = self._sign(role, _signed(role, version, expiry(role, self._now), content))
-        name = "timestamp" if role == "timestamp" else f"{version}.{role}"
-        self.out[f"{METADATA}/{name}.json"] = metadata.to_bytes()
-        return metadata, True
+    def all(self, served: Served, changed: Mapping[str, bytes]) -> Any:
+        """Plan target files and all roles that follow from them; returns the timestamp."""
+        files: dict[str, dict[str, Any]] = {}
+        for path, data in changed.items():
+            files.setdefault(role_of(path), {})[path] = self._target(path, data)
+        known = dict(served.snapshot.signed.meta) if served.snapshot else {}
+        meta = {name: about for name, about in known.items() if name != "targets.json"}
+        releases = dict(served.releases)
+        for role in sorted({*releases, *(set(files) - {"targets"})}):
+            new, is_new = self._next(
+                role,
+                releases.get(role),
+                {**served.files(role), **files.get(role, {})},
+                role in files or self._resigned(served, role),
+            )
+            releases[role] = new
+            if is_new:
+                meta[f"{role}.json"] = _meta(new)
+        targets, targets_new = self._next(
+            "targets",
+            served.targets,
+            ({**served.files(), **files.get("targets", {})}, self._delegations(releases)),
+            self._behind or "targets" in files or set(releases) != set(served.releases),
+        )
+        if targets_new or not known:
+            meta["targets.json"] = _meta(targets)
+        else:
+            meta["targets.json"] = known["targets.json"]
+        snapshot, snapshot_new = self._next(
+            "snapshot", served.snapshot, meta, self._behind or meta != known
+        )
+        timestamp, _ = self._next(
+            "timestamp", served.timestamp, snapshot, self._behind or snapshot_new
+        )
+        return timestamp
 
     def bridges(self, served: Served) -> bool:
         """Return whether clients of the root served so far can verify what is to be written."""
@@ -171,36 +220,93 @@ class _Plan:
             for role, signers in self._keys.signers.items()
         )
 
-    def _sign(self, role: str, signed: Any) -> Any:
+    def _target(self, path: str, data: bytes) -> Any:
+        from tuf.api.metadata import TargetFile
+
+        info = TargetFile.from_data(path, data, ["sha256"])
+        self.out[target_path(path, info.hashes["sha256"])] = data
+        return info
+
+    def _next(self, role: str, old: Any, content: Any, changed: bool) -> tuple[Any, bool]:
+        """Return a role's metadata and whether it is new; ``content`` is what it holds."""
+        kind = _kind(role)
+        due = old is None or old.signed.expires - self._now < LIFETIME[kind] / 2
+        if due and not changed and _key(kind) not in self._keys.signers:
+            self.expiring[role] = old.signed.expires
+            return old, False
+        if not changed and not due:
+            return old, False
+        version = 1 if old is None else old.signed.version + 1
+        metadata = self._sign(kind, _signed(kind, version, expiry(kind, self._now), content))
+        name = "timestamp" if role == "timestamp" else f"{version}.{role}"
+        self.out[f"{METADATA}/{name}.json"] = metadata.to_bytes()
+        self.roles.append(role)
+        return metadata, True
+
+    def _sign(self, kind: str, signed: Any) -> Any:
         from tuf.api.metadata import Metadata
 
         metadata = Metadata(signed)
-        signers = self._keys.signers[role]
-        for signer in signers if self._both else signers[:1]:
+        signers = self._keys.signers[_key(kind)]
+        both = self._both and kind != "releases"
+        for signer in signers if both else signers[:1]:
             metadata.sign(signer, append=True)
         return metadata
 
+    def _resigned(self, served: Served, role: str) -> bool:
+        """Return whether a role of releases is still signed by a key that was replaced."""
+        if role not in served.releases:
+            return True
+        delegations = served.targets.signed.delegations
+        return self._keys.release_keyid not in delegations.roles[role].keyids
 
-def _with_files(served: Served, files: Mapping[str, Any]) -> dict[str, Any]:
-    return {**served.files, **files}
+    def _delegations(self, releases: Mapping[str, Any]) -> Any:
+        """Return what lets the release key sign the releases of each project."""
+        from tuf.api.metadata import DelegatedRole, Delegations
+
+        if not releases:
+            return None
+        key = self._keys.signers["targets"][0].public_key
+        return Delegations(
+            keys={key.keyid: key},
+            roles={
+                role: DelegatedRole(
+                    role, [key.keyid], 1, True, paths=[f"{_RELEASES}{role.partition('-')[2]}/*"]
+                )
+                for role in sorted(releases)
+            },
+        )
 
 
-def _signed(role: str, version: int, expires: datetime, content: Any) -> Any:
-    from tuf.api.metadata import MetaFile, Snapshot, Targets, Timestamp
+def _kind(role: str) -> str:
+    return "releases" if role.startswith("releases-") else role
 
-    if role == "targets":
+
+def _key(kind: str) -> str:
+    return "targets" if kind == "releases" else kind
+
+
+def _signed(kind: str, version: int, expires: datetime, content: Any) -> Any:
+    from tuf.api.metadata import Snapshot, Targets, Timestamp
+
+    if kind == "targets":
+        files, delegations = content
+        return Targets(version=version, expires=expires, targets=files, delegations=delegations)
+    if kind == "releases":
         return Targets(version=version, expires=expires, targets=content)
-    if role == "snapshot":
-        meta = {name: _meta(MetaFile, item) for name, item in content.items()}
-        return Snapshot(version=version, expires=expires, meta=meta)
-    return Timestamp(version=version, expires=expires, snapshot_meta=_meta(MetaFile, content))
+    if kind == "snapshot":
+        return Snapshot(version=version, expires=expires, meta=content)
+    return Timestamp(version=version, expires=expires, snapshot_meta=_meta(content))
 
 
-def _meta(kind: Any, metadata: Any) -> Any:
-    return kind.from_data(metadata.signed.version, metadata.to_bytes(), ["sha256"])
+def _meta(metadata: Any) -> Any:
+    from tuf.api.metadata import MetaFile
+
+    return MetaFile.from_data(metadata.signed.version, metadata.to_bytes(), ["sha256"])
 
 
-def _verified(store: Store, root: Any, version: int) -> Served:
+def _verified(store: Store, root: Any, version: int, *, whole: bool) -> Served:
+    """Return what is served; ``whole`` says whether releases may be changed, and are read."""
     from tuf.api.exceptions import RepositoryError
     from tuf.api.metadata import Metadata, Snapshot, Targets, Timestamp
     from tuf.api.serialization import DeserializationError
@@ -218,6 +324,14 @@ def _verified(store: Store, root: Any, version: int) -> Served:
         about.verify_length_and_hashes(data)
         targets = Metadata[Targets].from_bytes(data)
         root.verify_delegate("targets", targets)
+        releases = {}
+        delegations = targets.signed.delegations if whole else None
+        for role in (delegations and delegations.roles) or ():
+            about = snapshot.signed.meta[f"{role}.json"]
+            data = store.get(f"{METADATA}/{about.version}.{role}.json")
+            about.verify_length_and_hashes(data)
+            releases[role] = Metadata[Targets].from_bytes(data)
+            targets.verify_delegate(role, releases[role])
     except (
         RepositoryError,
         DeserializationError,
@@ -226,7 +340,7 @@ def _verified(store: Store, root: Any, version: int) -> Served:
         AttributeError,
     ) as error:
         raise _tampered("its metadata", error) from error
-    return Served(version, targets, snapshot, timestamp)
+    return Served(version, targets, snapshot, timestamp, releases)
 
 
 def _tampered(what: str, error: Exception) -> TrustError:

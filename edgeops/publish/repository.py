@@ -1,100 +1,68 @@
-"""Releases and channels of a repository: what may be published, and how it gets there.
+"""What is done to a repository: publish a release, promote, withdraw, renew; each whole or not at all.
 
-``releases/<project>/<version>.json`` names one bundle; ``channels/<channel>.json`` names
-the release that a share of the devices gets. Both are TUF targets. Blobs lie beside them under
-``blobs/sha256/<hex>`` and are named by the bundle's manifest. See docs/formats/repository.md.
+``releases/<project>/<version>.json`` names one bundle; ``channels/<channel>.json`` says who is
+offered which. Both are TUF targets. Blobs lie beside them under ``blobs/sha256/<hex>`` and are
+named by the bundle's manifest. See docs/formats/repository.md.
 """
 
 from __future__ import annotations
 
-import hashlib
-import json
 from contextlib import AbstractContextManager, nullcontext
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
+from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
-from edgeops.core.digest import tree_digest
-from edgeops.core.files import canonical_json
-from edgeops.core.manifest import valid_name
-from edgeops.core.versions import older
-from edgeops.errors import InputError, TrustError
-from edgeops.publish.metadata import read_served, read_target, write_next
+from edgeops.core.channel import Channel, Offer
+from edgeops.errors import InputError
+from edgeops.publish.blobs import upload
+from edgeops.publish.channels import Terms, apply, check_project, find, place
+from edgeops.publish.metadata import read_served, write_next
+from edgeops.publish.releases import (
+    Release,
+    channel_path,
+    check_name,
+    deltas_of,
+    read_channel,
+    read_release,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping, Sequence
-    from datetime import datetime
 
     from edgeops.core.contracts import Store
     from edgeops.core.events import Events
-    from edgeops.core.manifest import Descriptor, Layer
+    from edgeops.core.manifest import Descriptor
+    from edgeops.publish.deltas import Deltas
     from edgeops.publish.keys import Keys
+    from edgeops.publish.metadata import Served
 
     Pieces = Callable[[Descriptor], Iterator[bytes]]
-
-RELEASE_FORMAT = "edgeops.release/1"
-CHANNEL_FORMAT = "edgeops.channel/1"
-_PIECE = 8 << 20
-# What only tells about the rest: measuring again does not make another release.
-_ABOUT = ("evidence", "sbom", "card")
+    MakeDeltas = Callable[[Store, Served, Channel | None], Deltas]
 
 
 @dataclass(frozen=True)
-class Release:
-    """A bundle to publish; ``accepted`` is why it ships although its gates did not pass."""
+class Wish:
+    """Where a release goes and what may be done for it.
 
-    project: str
-    version: str
-    manifest: Descriptor
-    signature: Descriptor | None
-    layers: Sequence[Layer]
-    targets: Sequence[str]
-    verdict: str
-    accepted: str | None = None
+    ``rollback`` lets a channel go back, ``rebuild`` a version be published again with other
+    files, ``reinstate`` a withdrawn release be offered again.
+    """
 
-    @property
-    def path(self) -> str:
-        """The path of the release among the TUF targets."""
-        return f"releases/{self.project}/{self.version}.json"
-
-    @property
-    def content(self) -> str:
-        """The digest of all files that devices use: not of evidence, bill of materials and card."""
-        return tree_digest(
-            {item.path: item.blob.hex for item in self.layers if item.kind not in _ABOUT}
-        )
-
-    def encode(self) -> bytes:
-        """Return the release manifest."""
-        return canonical_json(
-            {
-                "format": RELEASE_FORMAT,
-                "project": self.project,
-                "version": self.version,
-                "digest": self.manifest.digest,
-                "bundle": self.manifest.to_json(),
-                "signature": self.signature.to_json() if self.signature else None,
-                "content": self.content,
-                "targets": list(self.targets),
-                "bytes": sum({item.blob.digest: item.blob.size for item in self.layers}.values()),
-                "verdict": self.verdict,
-                "accepted": self.accepted,
-            }
-        )
+    channel: str
+    terms: Terms = field(default_factory=Terms)
+    rollback: bool = False
+    rebuild: bool = False
+    reinstate: bool = False
 
 
 @dataclass(frozen=True)
 class Decision:
-    """The target files to write, what the release is then, and a note for a person."""
+    """The release as it is to be, whether it is to be written, and a note for a person."""
 
-    changed: Mapping[str, bytes]
+    release: Mapping[str, Any] | None
     digest: str
     accepted: str | None
-    note: str
-
-
-def channel_path(channel: str) -> str:
-    """Return the path of a channel among the TUF targets."""
-    return f"channels/{channel}.json"
+    note: str = ""
 
 
 def publish(
@@ -103,117 +71,139 @@ def publish(
     release: Release,
     blobs: Sequence[Descriptor],
     pieces: Pieces,
+    wish: Wish,
     *,
-    channel: str,
-    rollback: bool = False,
-    rebuild: bool = False,
     events: Events,
+    deltas: MakeDeltas | None = None,
     now: datetime | None = None,
 ) -> dict[str, Any]:
-    """Add a release and move a channel to it: blobs first, metadata then, timestamp.json last.
+    """Add a release and offer it on a channel: blobs first, metadata then, timestamp.json last.
 
     Publishing again what is published changes nothing but what is due to expire. Raises InputError
-    ``name-invalid``, ``release-exists``, ``channel-taken``, ``channel-backwards``; TrustError as
-    :func:`read_served` does, or ``repository-tampered``.
+    ``name-invalid``, ``release-exists``, ``release-withdrawn``, ``channel-taken``,
+    ``channel-backwards`` or ``channel-crowded``; TrustError as :func:`read_served` does.
     """
-    for text in (release.project, release.version, channel):
-        _check_name(text)
-    with _locked(store):
+    for text in (release.project, release.version, wish.channel):
+        check_name(text)
+    moment = now or datetime.now(UTC)
+    with locked(store):
         events.step("reading the repository")
         served = read_served(store, keys)
-        old_release = _json(read_target(store, served, release.path))
-        old_channel = _json(read_target(store, served, channel_path(channel)))
-        decision = decide(
-            release, channel, old_release, old_channel, rollback=rollback, rebuild=rebuild
-        )
-        uploaded = 0
+        old = read_release(store, served, release.path)
+        channel = read_channel(store, served, wish.channel)
+        decision = decide(release, old, wish)
+        release, offer = _offer(release, old, decision, channel, wish, moment)
+        if channel:
+            check_project(channel, release.project)
+        book = channel or Channel(wish.channel, release.project)
+        place(book, offer, moment, rollback=wish.rollback)  # refuses before anything is uploaded
+        uploaded, made = 0, None
         if decision.digest == release.manifest.digest:
-            uploaded = _upload(store, blobs, pieces, events)
+            uploaded = upload(store, blobs, pieces, events)
+            if deltas and decision.release is None:
+                made = deltas(store, served, channel)
+                uploaded += made.uploaded
+                release = replace(release, deltas=made.index)
+                offer = replace(offer, deltas=made.index)
+        book = place(book, offer, moment, rollback=wish.rollback)
+        changed = {}
+        if decision.release is None:
+            changed[release.path] = release.encode()
+        if book != channel:
+            changed[channel_path(wish.channel)] = book.encode()
         events.step("signing the repository")
-        written, timestamp = write_next(store, keys, served, decision.changed, now)
+        written = write_next(store, keys, served, changed, now)
     return {
         "release": release.path,
-        "channel": channel,
+        "channel": wish.channel,
         "project": release.project,
         "version": release.version,
         "digest": decision.digest,
         "accepted": decision.accepted,
-        "bytes_uploaded": uploaded + written,
-        "deltas": [],
-        "expires": timestamp.signed.expires.isoformat(),
+        "offer": offer.to_json(),
+        "bytes_uploaded": uploaded + written.bytes,
+        "deltas": [item.to_json() for item in made.made] if made else [],
+        "expires": written.timestamp.signed.expires.isoformat(),
         "notes": [decision.note] if decision.note else [],
     }
 
 
-def renew(store: Store, keys: Keys, *, now: datetime | None = None) -> int:
-    """Bring new roots into a repository and renew what is due; returns the bytes written."""
-    with _locked(store):
-        return write_next(store, keys, read_served(store, keys), {}, now)[0]
+def renew(store: Store, keys: Keys, *, now: datetime | None = None) -> dict[str, Any]:
+    """Bring new roots into a repository and sign again what has less than half of its life left.
+
+    Only what the keys at hand can sign is renewed: for the timestamp its own key is enough.
+    """
+    with locked(store):
+        served = read_served(store, keys)
+        written = write_next(store, keys, served, {}, now)
+    return {
+        "bytes_uploaded": written.bytes,
+        "renewed": sorted(written.roles),
+        "expires": written.timestamp.signed.expires.isoformat(),
+        "notes": [
+            f"{role} is good until {expires:%Y-%m-%d}, and its key is not here"
+            for role, expires in sorted(written.expiring.items())
+        ],
+    }
 
 
-def decide(
-    release: Release,
-    channel: str,
-    old_release: Mapping[str, Any] | None,
-    old_channel: Mapping[str, Any] | None,
-    *,
-    rollback: bool = False,
-    rebuild: bool = False,
-) -> Decision:
-    """Return what to write, given what is published; pure.
+def decide(release: Release, old: Mapping[str, Any] | None, wish: Wish) -> Decision:
+    """Return what becomes of a release, given what is published; pure.
 
     The same version with other files is refused, or with ``rebuild`` takes the place of what was
-    there; with the same files but measured again it stays what it was. A channel belongs to one
-    project and goes to an older version only when told to.
+    there; with the same files but measured again it stays what it was.
     """
-    changed: dict[str, bytes] = {}
-    note = ""
     digest, accepted = release.manifest.digest, release.accepted
-    if old_release is None:
-        changed[release.path] = release.encode()
-    elif old_release["content"] == release.content:
-        if old_release["digest"] != digest:
-            note = "these files are published already: the release stays as first measured"
-        digest, accepted = old_release["digest"], old_release["accepted"]
-    elif rebuild:
-        changed[release.path] = release.encode()
-        note = f"{release.version} was published before with other files: these took their place"
-    else:
-        raise _exists(release, old_release)
-    if old_channel and old_channel["project"] != release.project:
-        raise InputError(
-            "channel-taken",
-            f"the channel {channel!r} belongs to {old_channel['project']}",
-            where=channel_path(channel),
-            why="a channel names the releases of one project, or its devices would get another one",
-            fix="publish to another channel or to another repository",
+    if old is None:
+        return Decision(None, digest, accepted)
+    if old["withdrawn"] is not None and not wish.reinstate:
+        raise withdrawn(release.path, old["withdrawn"])
+    if old["content"] == release.content:
+        if old["withdrawn"] is not None:
+            return Decision(None, digest, accepted, f"it had been withdrawn: {old['withdrawn']}")
+        note = "these files are published already: the release stays as first measured"
+        return Decision(
+            old, old["digest"], old["accepted"], note if old["digest"] != digest else ""
         )
-    if old_channel and older(release.version, old_channel["version"]) and not rollback:
-        raise InputError(
-            "channel-backwards",
-            f"the channel {channel!r} is at {old_channel['version']}, newer than {release.version}",
-            where=channel_path(channel),
-            why="moving a channel back takes devices to an older model",
-            fix="if that is meant: edgeops publish BUNDLE --to REPO --channel "
-            f"{channel} --rollback",
-        )
-    pointer = _channel(release, channel, digest)
-    if old_channel is None or canonical_json(old_channel) != pointer:
-        changed[channel_path(channel)] = pointer
-    return Decision(changed, digest, accepted, note)
+    if not wish.rebuild:
+        raise _exists(release, old)
+    note = f"{release.version} was published before with other files: these took their place"
+    return Decision(None, digest, accepted, note)
 
 
-def _channel(release: Release, channel: str, digest: str) -> bytes:
-    return canonical_json(
-        {
-            "format": CHANNEL_FORMAT,
-            "channel": channel,
-            "project": release.project,
-            "version": release.version,
-            "digest": digest,
-            "release": release.path,
-            "share": 1.0,
-        }
+def _offer(
+    release: Release,
+    old: Mapping[str, Any] | None,
+    decision: Decision,
+    channel: Channel | None,
+    wish: Wish,
+    now: datetime,
+) -> tuple[Release, Offer]:
+    """Return the release and its offer on the channel, as far as both are known yet."""
+    from edgeops.core.manifest import parse_descriptor
+
+    bundle = release.manifest
+    index = deltas_of(old) if old and decision.release else None
+    if decision.release is not None:
+        bundle = parse_descriptor(decision.release["bundle"])
+    release = replace(release, deltas=index)
+    before = find(channel, release.version)
+    if before is not None:
+        again = replace(before, bundle=bundle, deltas=index)
+        return release, apply(again, wish.terms, now, raise_only=True)
+    fresh = Offer(release.version, bundle, release.path, deltas=index)
+    return release, apply(fresh, wish.terms, now)
+
+
+def withdrawn(path: str, reason: str) -> InputError:
+    """Return the error for a release that was withdrawn."""
+    return InputError(
+        "release-withdrawn",
+        f"{path.removeprefix('releases/').removesuffix('.json')} was withdrawn",
+        where=path,
+        why=f"the reason that was signed: {reason}",
+        fix="publish another version; if the release is good after all: edgeops publish "
+        "BUNDLE ... --reinstate",
     )
 
 
@@ -229,58 +219,7 @@ def _exists(release: Release, old: Mapping[str, Any]) -> InputError:
     )
 
 
-def _check_name(text: str) -> None:
-    if not valid_name(text):
-        raise InputError(
-            "name-invalid",
-            f"{text!r} cannot name a project, version or channel",
-            where=text,
-            why="it becomes part of a path: letters, digits, and . _ + - after the first character",
-            fix="choose a name such as digits, 1.0.0 or stable",
-        )
-
-
-def _upload(store: Store, blobs: Sequence[Descriptor], pieces: Pieces, events: Events) -> int:
-    events.step("uploading blobs", total=len(blobs))
-    uploaded = 0
-    for blob in blobs:
-        path = f"blobs/sha256/{blob.hex}"
-        if not _is_there(store, path, blob):
-            store.put(path, pieces(blob))
-            uploaded += blob.size
-        events.advance()
-    return uploaded
-
-
-def _is_there(store: Store, path: str, blob: Descriptor) -> bool:
-    if not store.exists(path):
-        return False
-    sha = hashlib.sha256()
-    start = 0
-    while start <= blob.size:
-        piece = store.get(path, start, _PIECE)
-        sha.update(piece)
-        start += len(piece)
-        if len(piece) < _PIECE:
-            break
-    return sha.hexdigest() == blob.hex
-
-
-def _json(data: bytes | None) -> dict[str, Any] | None:
-    if data is None:
-        return None
-    document: dict[str, Any] = json.loads(data)
-    if document["format"] not in (RELEASE_FORMAT, CHANNEL_FORMAT):
-        raise TrustError(
-            "repository-newer",
-            "the repository was written by a newer edgeops",
-            where=str(document["format"]),
-            why=f"this edgeops writes {RELEASE_FORMAT} and {CHANNEL_FORMAT}",
-            fix="upgrade edgeops: pip install --upgrade edgeops",
-        )
-    return document
-
-
-def _locked(store: Store) -> AbstractContextManager[Any]:
+def locked(store: Store) -> AbstractContextManager[Any]:
+    """Return what keeps other publishers out, where the store can do that."""
     lock = getattr(store, "lock", None)
     return lock() if lock else nullcontext()

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
 from typing import TYPE_CHECKING, Any
 
 from edgeops.core.project import bundle_file
@@ -15,14 +15,19 @@ if TYPE_CHECKING:
     from datetime import datetime
     from pathlib import Path
 
+    from edgeops.core.channel import Channel
+    from edgeops.core.contracts import Store
     from edgeops.core.events import Events
     from edgeops.core.project import Project, Target
     from edgeops.core.stage import StageContext
     from edgeops.package.bundle import Bundle
+    from edgeops.publish.deltas import Deltas
     from edgeops.publish.keys import Keys
-    from edgeops.publish.repository import Release
+    from edgeops.publish.metadata import Served
+    from edgeops.publish.releases import Release
 
 KEYS = ".edgeops/keys"
+DELTAS = 3
 _REMOTE = "://"
 
 
@@ -43,6 +48,21 @@ class PublishOptions:
         default=False,
         metadata={"help": "Let a version be published again with other files; for trying out."},
     )
+    share: float = field(
+        default=1.0, metadata={"help": "Which part of the channel's devices is offered it."}
+    )
+    cohort: tuple[str, ...] = field(
+        default=(), metadata={"help": "What devices it is for: region=eu, memory_mb>=512."}
+    )
+    minimum_runtime: str = field(
+        default="", metadata={"help": "The oldest edgeops on a device that it is for."}
+    )
+    expires: str = field(
+        default="", metadata={"help": "How long it is offered: 30d, or a time in UTC."}
+    )
+    deltas: int = field(
+        default=DELTAS, metadata={"help": "From how many earlier releases deltas are made."}
+    )
 
 
 class Publish:
@@ -57,7 +77,7 @@ class Publish:
         """Return the bundle as dep and the repository, which is added to, as out."""
         del target
         spec = project.stage_using("publish")
-        keys = ("to", "channel", "key", "accept", "rebuild") if spec else ()
+        keys = [option.name for option in fields(PublishOptions)] if spec else ()
         return StagePlan(
             deps=(bundle_file(project),),
             outs=() if _REMOTE in options.to else (Out(options.to, persist=True),),
@@ -85,6 +105,11 @@ class Publish:
             options.key,
             options.accept or None,
             rebuild=options.rebuild,
+            share=None if options.share == 1 else options.share,
+            cohort=options.cohort,
+            minimum_runtime=options.minimum_runtime,
+            expires=options.expires,
+            deltas=options.deltas,
         )
         result = publish_bundle(request, events=context.events)
         place = f"{result['release']} is on {result['channel']}"
@@ -97,7 +122,8 @@ class PublishRequest:
 
     ``key`` is the keys folder. ``accept`` is the reason to publish a bundle whose gates did not
     pass or that has none; it stands in the signed release. ``rollback`` lets the channel go back,
-    ``rebuild`` a version be published again with other files.
+    ``rebuild`` a version be published again with other files, ``reinstate`` a withdrawn release be
+    offered again. ``deltas`` is from how many earlier releases deltas are made.
     """
 
     root: Path
@@ -108,6 +134,12 @@ class PublishRequest:
     accept: str | None = None
     rollback: bool = False
     rebuild: bool = False
+    reinstate: bool = False
+    share: float | None = None
+    cohort: Sequence[str] = ()
+    minimum_runtime: str = ""
+    expires: str = ""
+    deltas: int = DELTAS
 
 
 def publish_bundle(
@@ -121,11 +153,14 @@ def publish_bundle(
     """
     from edgeops.package.bundle import open_bundle
     from edgeops.package.verify import checked
+    from edgeops.publish.channels import parse_terms
     from edgeops.publish.keys import load_keys
-    from edgeops.publish.repository import publish
+    from edgeops.publish.repository import Wish, publish
     from edgeops.publish.stores import open_store
 
     store = open_store(request.to, request.root)
+    terms = parse_terms(request.share, request.cohort, request.minimum_runtime, request.expires)
+    wish = Wish(request.channel, terms, request.rollback, request.rebuild, request.reinstate)
     keys = load_keys(request.root / request.key)
     events.step("verifying the bundle")
     with open_bundle(request.root / request.bundle) as opened:
@@ -135,13 +170,12 @@ def publish_bundle(
         result = publish(
             store,
             keys,
-            _release(opened, about, request.accept),
+            _release(opened, about, request.accept, terms.minimum_runtime),
             opened.blobs(),
             opened.pieces,
-            channel=request.channel,
-            rollback=request.rollback,
-            rebuild=request.rebuild,
+            wish,
             events=events,
+            deltas=_deltas(opened, request.deltas, events),
             now=now,
         )
     return {
@@ -152,8 +186,30 @@ def publish_bundle(
     }
 
 
-def _release(bundle: Bundle, about: Mapping[str, Any], accept: str | None) -> Release:
-    from edgeops.publish.repository import Release
+def _deltas(bundle: Bundle, count: int, events: Events) -> Any:
+    """Return what makes the deltas to a bundle, or None where none are wanted."""
+    from edgeops.package.deltas import make
+    from edgeops.publish.deltas import earlier_releases, make_deltas
+
+    if count < 1:
+        return None
+    about = bundle.manifest.name, bundle.manifest.version
+
+    def made(old: Path, new: Path) -> tuple[str, bytes] | None:
+        delta = make(old, new, name=new.name)
+        return (delta.header.method, delta.data) if delta else None
+
+    def deltas(store: Store, served: Served, channel: Channel | None) -> Deltas:
+        earlier = earlier_releases(store, served, channel, *about, count)
+        return make_deltas(store, bundle.manifest, bundle.pieces, earlier, made, events)
+
+    return deltas
+
+
+def _release(
+    bundle: Bundle, about: Mapping[str, Any], accept: str | None, minimum_runtime: str | None
+) -> Release:
+    from edgeops.publish.releases import Release
 
     return Release(
         project=bundle.manifest.name,
@@ -164,6 +220,7 @@ def _release(bundle: Bundle, about: Mapping[str, Any], accept: str | None) -> Re
         targets=bundle.manifest.targets,
         verdict=about["verdict"],
         accepted=accept if about["verdict"] != "pass" else None,
+        minimum_runtime=minimum_runtime,
     )
 
 
@@ -236,5 +293,5 @@ def rotate_and_renew(root: Path, folder: Path, role: str, to: str | None) -> dic
     from edgeops.publish.stores import open_store
 
     result = rotate_keys(root / folder, role)
-    written = renew(open_store(to, root), load_keys(root / folder)) if to else 0
-    return {**result, "repository": to, "bytes_uploaded": written}
+    renewed = renew(open_store(to, root), load_keys(root / folder)) if to else {}
+    return {**result, "repository": to, "bytes_uploaded": renewed.get("bytes_uploaded", 0)}
