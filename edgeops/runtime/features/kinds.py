@@ -2,6 +2,12 @@
 
 from __future__ import annotations
 
-from edgeops.runtime.features import image, tensor
+from edgeops.runtime.features import audio, image, tensor, text
 
-KINDS = {"image": image.KIND, "tensor": tensor.KIND}
+KINDS = {
+    "image": image.KIND,
+    "audio": audio.KIND,
+    "text": text.TEXT,
+    "bytes": text.BYTES,
+    "tensor": tensor.KIND,
+}
