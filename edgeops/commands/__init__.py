@@ -18,6 +18,7 @@ VERBS: dict[str, tuple[str, str]] = {
     "verify": ("verify:verify", "Check a bundle's digests, signature and evidence."),
     "unpack": ("unpack:unpack", "Take files out of a bundle or a published repository."),
     "publish": ("publish:publish", "Add a release to a repository and move its channel."),
+    "agent": ("agent:app", "Update, serve and roll back a device."),
     "keys": ("keys:app", "Make and rotate signing keys and the root of trust."),
     "diff": ("diff:diff", "Compare two variants, bundles or revisions."),
     "targets": ("targets:targets", "List the targets of the project."),

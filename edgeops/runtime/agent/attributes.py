@@ -10,6 +10,7 @@ from importlib import metadata
 from typing import TYPE_CHECKING, Any, Union
 
 import edgeops
+from edgeops.core.targets import architecture
 from edgeops.errors import InputError
 
 if TYPE_CHECKING:
@@ -20,15 +21,13 @@ FILE = "attributes.json"
 Value = Union[str, float]
 _MB = 1_000_000
 # The packages that hold an engine; the first that is installed counts.
-_PACKAGES = {
+PACKAGES = {
     "onnxruntime": ("onnxruntime", "onnxruntime-gpu"),
     "litert": ("ai-edge-litert", "tflite-runtime"),
     "mnn": ("MNN",),
     "ncnn": ("ncnn",),
     "openvino": ("openvino",),
 }
-# Names that several systems have for the same processor.
-_SAME = {"amd64": "x86_64", "arm64": "aarch64"}
 
 
 def attributes(home: Path, engine: str = "") -> dict[str, Value]:
@@ -57,18 +56,12 @@ def attributes(home: Path, engine: str = "") -> dict[str, Value]:
 def engines() -> dict[str, str]:
     """Return the version of each engine that is installed, from its package's own description."""
     found = {}
-    for engine, packages in _PACKAGES.items():
+    for engine, packages in PACKAGES.items():
         for package in packages:
             with suppress(metadata.PackageNotFoundError):
                 found[engine] = metadata.version(package)
                 break
     return found
-
-
-def architecture(machine: str) -> str:
-    """Return the one name that this program has for a processor: ``aarch64``, ``x86_64``, ..."""
-    name = machine.lower()
-    return _SAME.get(name, name)
 
 
 def memory_mb() -> int:

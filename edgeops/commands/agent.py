@@ -1,0 +1,104 @@
+"""``edgeops agent VERB``: what ``edgeops-agent VERB`` does, from the workbench."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any
+
+import typer
+
+from edgeops import console
+from edgeops.commands.options import JsonFlag
+
+app = typer.Typer(help="Update, serve and roll back a device.", no_args_is_help=True)
+
+Home = Annotated[str, typer.Option(metavar="DIR", help="The agent's folder.")]
+Repo = Annotated[str, typer.Option(metavar="URL", help="http(s)://... or a folder.")]
+Root = Annotated[
+    str | None, typer.Option(metavar="ROOT.JSON", help="Whom to trust; once is enough.")
+]
+Channel = Annotated[str | None, typer.Option(help="The only one, or stable, when left out.")]
+Target = Annotated[str | None, typer.Option(help="Chosen by what the device is when left out.")]
+DeviceId = Annotated[
+    str | None, typer.Option("--device-id", metavar="ID", help="A random one when left out.")
+]
+MaxBytes = Annotated[
+    int | None, typer.Option("--max-bytes", metavar="N", help="Bound of the storage.")
+]
+Evict = Annotated[
+    bool,
+    typer.Option("--evict-previous", help="Give up the previous release where one has no room."),
+]
+Retry = Annotated[bool, typer.Option("--retry", help="Take also what was refused before.")]
+
+
+@app.command()
+def update(
+    ctx: typer.Context,
+    home: Home,
+    repo: Repo,
+    root: Root = None,
+    channel: Channel = None,
+    target: Target = None,
+    device_id: DeviceId = None,
+    max_bytes: MaxBytes = None,
+    evict_previous: Evict = False,
+    retry: Retry = False,
+    as_json: JsonFlag = False,
+) -> None:
+    """Look for a release once, and switch to it when it is well."""
+    _do(ctx, "update", as_json, locals())
+
+
+@app.command()
+def run(
+    ctx: typer.Context,
+    home: Home,
+    repo: Repo,
+    root: Root = None,
+    channel: Channel = None,
+    target: Target = None,
+    device_id: DeviceId = None,
+    max_bytes: MaxBytes = None,
+    evict_previous: Evict = False,
+    retry: Retry = False,
+    once: Annotated[bool, typer.Option("--once", help="End after the first update.")] = False,
+    as_json: JsonFlag = False,
+) -> None:
+    """Look for releases again and again, as HOME/agent.json says."""
+    _do(ctx, "run", as_json, locals())
+
+
+@app.command()
+def status(ctx: typer.Context, home: Home, as_json: JsonFlag = False) -> None:
+    """Say what is installed, from files alone."""
+    _do(ctx, "status", as_json, locals())
+
+
+@app.command()
+def rollback(
+    ctx: typer.Context,
+    home: Home,
+    reason: Annotated[str | None, typer.Option(help="What to remember of it.")] = None,
+    as_json: JsonFlag = False,
+) -> None:
+    """Serve the previous release again and take this one no more."""
+    _do(ctx, "rollback", as_json, locals())
+
+
+@app.command()
+def serve(
+    ctx: typer.Context,
+    home: Home,
+    target: Target = None,
+    port: Annotated[int | None, typer.Option(help="Answer on this port of 127.0.0.1 too.")] = None,
+    as_json: JsonFlag = False,
+) -> None:
+    """Answer requests of applications over a Unix socket and loopback HTTP."""
+    _do(ctx, "serve", as_json, locals())
+
+
+def _do(ctx: typer.Context, verb: str, as_json: bool, given: dict[str, Any]) -> None:
+    from edgeops.runtime.agent.cli import lines, placed, work
+
+    options = placed(given, console.root(ctx))
+    console.present(lambda _: work(verb, options) or {}, lines, as_json=as_json)

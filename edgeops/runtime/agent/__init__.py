@@ -1,0 +1,1 @@
+"""The agent: fetches what a channel offers, proves it, switches to it and back."""

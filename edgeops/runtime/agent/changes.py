@@ -1,0 +1,119 @@
+"""Moves a home from one state to the next, and mends what a kill left half done."""
+
+from __future__ import annotations
+
+from contextlib import contextmanager
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any
+
+from edgeops.core import lifecycle
+from edgeops.runtime.agent import files, slots
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from edgeops.runtime.agent.home import Home, State
+
+
+def move(home: Home, state: State, event: str, **changes: Any) -> State:
+    """Write the state that follows an event; the table says which that is."""
+    return home.write(replace(state, state=lifecycle.after(state.state, event), **changes))
+
+
+def recover(home: Home, state: State) -> State:
+    """Bring a home to rest after a kill, and return its state; nothing is written when it is well.
+
+    Only who knows that no other agent is in the middle of something may call it.
+    """
+    names = {
+        "current": state.current.name if state.current else "",
+        "previous": state.previous.name if state.previous else "",
+        "candidate": state.candidate.name if state.candidate else "",
+    }
+    facts = lifecycle.Facts(**names, link=home.linked(home.current))
+    goal, actions = lifecycle.recover(state.state, facts)
+    for action in actions:
+        if action == lifecycle.FINISH_SWITCH:
+            state = finish_switch(home, state)
+        elif action == lifecycle.FINISH_ROLLBACK:
+            state = finish_rollback(home, state)
+        elif action == lifecycle.POINT_CURRENT:
+            state = _point(home, state)
+        else:
+            state = replace(state, candidate=None)
+    if actions or state.problem or goal != state.state:
+        state = home.write(replace(state, state=goal))
+    return state
+
+
+def finish_switch(home: Home, state: State) -> State:
+    """Let both links say what the state announces, then say that it is so."""
+    candidate = state.candidate
+    if candidate is None:
+        return state
+    home.point(home.previous, state.current)
+    home.point(home.current, candidate)
+    slots.link_program(home, candidate)
+    return replace(
+        state,
+        state=lifecycle.PROBATION,
+        current=candidate,
+        previous=state.current,
+        candidate=None,
+        warm_ups=0,
+    )
+
+
+def finish_rollback(home: Home, state: State) -> State:
+    """Let ``current`` be what was ``previous``, then say that it is so."""
+    back = state.previous
+    if back is None or not home.slot(back).is_dir():
+        return replace(state, state=lifecycle.IDLE, candidate=None)
+    home.point(home.current, back)
+    home.point(home.previous, None)
+    slots.link_program(home, back)
+    return replace(
+        state, state=lifecycle.IDLE, current=back, previous=None, candidate=None, probation=None
+    )
+
+
+def _point(home: Home, state: State) -> State:
+    """Let the links say what the state says, as far as the slots are there."""
+    current, previous = (
+        slot if slot is not None and home.slot(slot).is_dir() else None
+        for slot in (state.current, state.previous)
+    )
+    home.point(home.current, current)
+    home.point(home.previous, previous)
+    return replace(state, current=current, previous=previous)
+
+
+def clean(home: Home, state: State) -> None:
+    """Remove what no slot needs, and what a kill left of files being written."""
+    kept = (state.current, state.previous, state.candidate)
+    slots.remove_others(home, kept)
+    home_blobs(home, slots.needed(home, kept))
+    for folder in (home.path, home.trust, home.trust / "root_history", home.trust / "channels"):
+        for path in sorted(folder.glob(".new-*")):
+            files.remove_tree(path)
+
+
+def home_blobs(home: Home, keep: set[str]) -> None:
+    """Remove the blobs that are not to be kept."""
+    from edgeops.runtime.agent.blobs import Blobs
+
+    Blobs(home).collect(keep)
+
+
+@contextmanager
+def brief(home: Home) -> Iterator[None]:
+    """Hold what keeps two programs from changing the state at one time; it is never held for long."""
+    import fcntl
+    import os
+
+    handle = os.open(home.path / "state.lock", os.O_RDWR | os.O_CREAT, 0o600)
+    try:
+        fcntl.flock(handle, fcntl.LOCK_EX)
+        yield
+    finally:
+        os.close(handle)

@@ -1,0 +1,61 @@
+"""Going back to what was served before: links and one state file, no network, no engine."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any
+
+from edgeops.core import lifecycle
+from edgeops.errors import InputError
+from edgeops.runtime.agent import clock, log
+from edgeops.runtime.agent.changes import brief, finish_rollback, move, recover
+from edgeops.runtime.agent.home import existing
+from edgeops.runtime.agent.status import shown
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from edgeops.runtime.agent.home import State
+
+BY_HAND = "rolled back by hand"
+# In these states another program has a candidate under way, which it then finds gone.
+_UNDER_WAY = (lifecycle.FETCHING, lifecycle.STAGED, lifecycle.WARMING)
+
+
+def rollback(path: Path, reason: str = BY_HAND) -> dict[str, Any]:
+    """Serve the previous release again and take the current one no more; return the status.
+
+    Works while an update is under way, which ends then. Raises InputError ``home-missing`` or
+    ``nothing-previous``.
+    """
+    home = existing(path)
+    with brief(home):
+        state = home.read()
+        if state.state not in _UNDER_WAY:
+            state = recover(home, state)
+        _check(state, str(home.path))
+        bad = state.current
+        at = clock.stamp(clock.utc_now())
+        if bad is not None:
+            state = state.refuse(bad.digest, reason, at, code="rolled-back")
+        state = move(home, state, "rollback", candidate=None)
+        state = home.write(replace(finish_rollback(home, state)))
+    log.write(
+        home.path,
+        "rolled-back",
+        why=reason,
+        version=bad.version if bad else "",
+        to=state.current.version if state.current else "",
+    )
+    return {"outcome": "rolled-back", "why": reason, **shown(home, state)}
+
+
+def _check(state: State, where: str) -> None:
+    if state.previous is None:
+        raise InputError(
+            "nothing-previous",
+            "there is no release to go back to",
+            where=where,
+            why="nothing was installed before the current one, or it was gone back to already",
+            fix="publish the release that shall be served, or move the channel to it",
+        )

@@ -1,0 +1,140 @@
+"""Slots: a bundle's files under their own names, made of hard links, complete or not there."""
+
+from __future__ import annotations
+
+import os
+from typing import TYPE_CHECKING
+
+from edgeops.core.digest import sha256_file
+from edgeops.core.manifest import FILE as BUNDLE
+from edgeops.core.manifest import Layer, Manifest, parse_manifest
+from edgeops.errors import EdgeopsError
+from edgeops.runtime.agent import files
+from edgeops.runtime.agent.blobs import Blobs
+
+if TYPE_CHECKING:
+    from collections.abc import Collection, Iterable
+    from pathlib import Path
+
+    from edgeops.core.manifest import Descriptor
+    from edgeops.runtime.agent.home import Home, Slot
+
+SITE = "site"
+PROGRAM = "runtime/edgeops-agent.pyz"
+_SHARED = ("index", "labels")
+_COMPILED = ("features", "rules")
+
+
+def wanted(manifest: Manifest, target: str, uses: Collection[str] = ()) -> tuple[Layer, ...]:
+    """Return the files that a device with a target fetches; pure.
+
+    Those are what tells about the bundle, its labels, compiled features and rules, the variants of
+    the target and of those that its rules ask, and what the target runs with.
+    """
+    targets = {target, *uses}
+    return tuple(layer for layer in manifest.layers if _wanted(layer, target, targets))
+
+
+def _wanted(layer: Layer, target: str, targets: Collection[str]) -> bool:
+    if layer.kind == "variant":
+        return layer.target in targets
+    if layer.target not in (None, target):
+        return False
+    if layer.kind in _COMPILED:
+        return layer.path.endswith(".json")
+    return layer.kind in _SHARED or layer.kind == "runtime"
+
+
+def stage(home: Home, slot: Slot, manifest: Descriptor, layers: Iterable[Layer]) -> Path:
+    """Lay out a slot beside its place and move it in; every blob is in storage and was checked.
+
+    A folder of an earlier try is removed first. Raises TrustError ``wheel-unsafe``.
+    """
+    from edgeops.runtime.agent.wheels import unpack_wheel
+
+    blobs, place = Blobs(home), home.slot(slot)
+    files.remove_tree(place)
+    new = place.with_name(f".new-{place.name}")
+    files.remove_tree(new)
+    files.mkdir(new)
+    files.link(blobs.path(manifest.hex), new / BUNDLE)
+    folders = {new}
+    for layer in layers:
+        path = new / layer.path
+        files.mkdir(path.parent)
+        folders.update(parent for parent in path.parents if new in parent.parents)
+        files.link(blobs.path(layer.blob.hex), path)
+        if layer.kind == "runtime" and layer.path.endswith(".whl"):
+            unpack_wheel(path, new / SITE)
+    for folder in sorted(folders):
+        files.sync_folder(folder)
+    files.replace(new, place)
+    return place
+
+
+def read_manifest(folder: Path) -> Manifest:
+    """Return the manifest of a slot; raises OSError or TrustError ``bundle-malformed``."""
+    return parse_manifest((folder / BUNDLE).read_bytes(), str(folder / BUNDLE))
+
+
+def damaged(folder: Path) -> list[str]:
+    """Return the hex names of the blobs in a slot whose bytes are not those that were signed.
+
+    A slot whose bundle.json is damaged is wholly so: ``["bundle.json"]``.
+    """
+    name = folder.name
+    try:
+        manifest = read_manifest(folder)
+    except (OSError, EdgeopsError):
+        return [BUNDLE]
+    if not manifest.descriptor.hex.startswith(name):
+        return [BUNDLE]
+    targets = {
+        layer.target
+        for layer in manifest.of(kind="variant")
+        if (folder / "variants" / str(layer.target)).is_dir()
+    }
+    found = []
+    for layer in manifest.layers:
+        path = folder / layer.path
+        needed = layer.kind == "variant" and layer.target in targets
+        if not needed and not os.path.lexists(path):
+            continue
+        if not path.is_file() or sha256_file(path) != layer.blob.hex:
+            found.append(layer.blob.hex)
+    return found
+
+
+def needed(home: Home, slots: Iterable[Slot | None]) -> set[str]:
+    """Return the hex names of the blobs that slots are made of."""
+    keep: set[str] = set()
+    for slot in slots:
+        if slot is None:
+            continue
+        keep.add(slot.digest.partition(":")[2])
+        try:
+            keep.update(layer.blob.hex for layer in read_manifest(home.slot(slot)).layers)
+        except (OSError, EdgeopsError):
+            continue
+    return keep
+
+
+def remove_others(home: Home, slots: Iterable[Slot | None]) -> None:
+    """Remove every folder below ``slots`` but these, and what a kill left of others."""
+    keep = {slot.name for slot in slots if slot is not None}
+    for path in sorted(home.slots.iterdir()):
+        if path.name not in keep:
+            files.remove_tree(path)
+
+
+def link_program(home: Home, slot: Slot) -> None:
+    """Let HOME/agent.pyz be the agent of a slot; one without leaves what there is."""
+    program = home.slot(slot) / PROGRAM
+    if not program.is_file():
+        return
+    if home.agent.is_file() and program.samefile(home.agent):
+        return
+    beside = home.agent.with_name(".new-agent.pyz")
+    files.unlink(beside)
+    files.link(program, beside)
+    files.replace(beside, home.agent)

@@ -1,0 +1,384 @@
+"""One update: believe, choose, fetch, lay out, warm up, switch. See docs/formats/agent.md.
+
+Whatever goes wrong, what was installed goes on serving, and the next update begins again with what
+is in storage.
+"""
+
+from __future__ import annotations
+
+import errno
+from contextlib import contextmanager
+from dataclasses import dataclass, field, replace
+from datetime import timedelta
+from typing import TYPE_CHECKING, Any
+
+from edgeops import __version__
+from edgeops.core import lifecycle
+from edgeops.core.channel import choose, why_not
+from edgeops.core.digest import sha256_bytes
+from edgeops.core.files import canonical_json
+from edgeops.errors import EdgeopsError, InputError, RefusedError, TrustError
+from edgeops.runtime.agent import clock, files, log, slots
+from edgeops.runtime.agent.attributes import attributes
+from edgeops.runtime.agent.blobs import Blobs, disk_full
+from edgeops.runtime.agent.changes import brief, clean, finish_switch, move, recover
+from edgeops.runtime.agent.fetch import open_remote
+from edgeops.runtime.agent.fetching import Fetching
+from edgeops.runtime.agent.home import Home, Slot
+from edgeops.runtime.agent.http import Limits
+from edgeops.runtime.agent.trust import check_root, read_channel
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator, Sequence
+    from datetime import datetime
+    from pathlib import Path
+
+    from edgeops.core.channel import Channel, Offer
+    from edgeops.core.manifest import Layer, Manifest
+    from edgeops.runtime.agent.activation import Activate
+    from edgeops.runtime.agent.fetch import Remote
+
+# What is wrong with the release itself, whoever asks and whenever: it is not tried again.
+_FINAL = frozenset(
+    {
+        "bundle-malformed",
+        "bundle-path-outside",
+        "wheel-unsafe",
+        "device-unfit",
+        "candidate-refused",
+    }
+)
+_SLOW = "warmup-too-slow"
+
+
+@dataclass(frozen=True)
+class Options:
+    """What an agent was started with; ``max_bytes`` bounds what lies in HOME/blobs."""
+
+    home: Path
+    repo: str = ""
+    root: Path | None = None
+    channel: str | None = None
+    target: str = ""
+    device_id: str = ""
+    max_bytes: int | None = None
+    evict_previous: bool = False
+    retry: bool = False
+    limits: Limits = field(default_factory=Limits)
+
+
+def update(
+    options: Options,
+    *,
+    stop: Callable[[], bool] = lambda: False,
+    activate: Activate | None = None,
+    now: datetime | None = None,
+) -> dict[str, Any]:
+    """Bring a home to what its channel offers it, and return what ``--json`` prints.
+
+    ``outcome`` is ``updated``, ``current``, ``nothing-offered``, ``refused``, ``probation``,
+    ``stopped`` or ``superseded``. Raises MissingError ``agent-busy``, ``disk-full`` or
+    ``storage-full``; RefusedError ``device-unfit`` or ``candidate-refused``; TrustError and
+    TransportError of the repository, and ``clock-wrong``.
+    """
+    home = Home(options.home)
+    with _disk(home.path):
+        home.prepare()
+        with home.lock(), open_remote(options.repo, options.limits) as remote:
+            run = _Run(home, options, remote, now or clock.utc_now(), stop, activate)
+            try:
+                return run.go()
+            except EdgeopsError as error:
+                error.result = {**error.result, **run.figures()}
+                log.write(home.path, "update-failed", code=error.code, what=error.what)
+                raise
+
+
+class _Run:
+    """An update under way; ``state`` is what was last written."""
+
+    def __init__(
+        self,
+        home: Home,
+        options: Options,
+        remote: Remote,
+        now: datetime,
+        stop: Callable[[], bool],
+        activate: Activate | None,
+    ) -> None:
+        self.home = home
+        self.options = options
+        self.remote = remote
+        self.now = now
+        self.at = clock.stamp(now)
+        self.stop = stop
+        self.activate = activate
+        self.blobs = Blobs(home)
+        with brief(home):
+            self.state = recover(home, home.read())
+
+    def go(self) -> dict[str, Any]:
+        if self.state.state == lifecycle.PROBATION and not self._probation_over():
+            return self.result("probation", "what was switched to last is still on probation")
+        channel = self._believe()
+        offer = self._choose(channel)
+        if offer is None:
+            lines = why_not(channel, self.state.device_id, self._facts(), __version__, self.now)
+            return self._done("nothing-offered", "; ".join(lines) or "the channel offers nothing")
+        current = self.state.current
+        asked = self.options.target
+        if current and offer.digest == current.digest and asked in ("", current.target):
+            return self._done("current")
+        refused = self.state.refused.get(offer.digest)
+        if refused and not self.options.retry and not self._changed(refused):
+            return self._done("refused", refused["why"])
+        return self._take(offer)
+
+    def figures(self) -> dict[str, Any]:
+        return {"bytes_downloaded": self.remote.bytes, "requests": self.remote.requests}
+
+    def result(self, outcome: str, why: str = "") -> dict[str, Any]:
+        state = self.state
+        return {
+            "outcome": outcome,
+            "why": why,
+            "state": state.state,
+            "current": state.current.to_json() if state.current else None,
+            "previous": state.previous.to_json() if state.previous else None,
+            "available": state.available,
+            **self.figures(),
+        }
+
+    # Belief and choice
+
+    def _believe(self) -> Channel:
+        clock.check(self.now, clock.parse(self.state.clock.get(clock.SEEN)))
+        root = self._anchor()
+        try:
+            seen = read_channel(self.remote, root, self.options.channel, self.home.trust)
+        except TrustError as error:
+            if error.code == "metadata-expired":
+                hint = clock.expired_hint(self.now, clock.parse(self.state.clock.get(clock.SEEN)))
+                error.why = f"{error.why}; {hint}" if hint else error.why
+            raise
+        self.state = replace(
+            self.state,
+            last_checked=self.at,
+            last_verified=self.at,
+            expires=clock.stamp(seen.expires),
+            clock=clock.saw(self.state.clock, self.now),
+            device_id=self._device_id(),
+        )
+        return seen.channel
+
+    def _anchor(self) -> bytes:
+        """Return the root of trust: the one of the first update, for ever."""
+        if self.home.root.is_file():
+            return self.home.root.read_bytes()
+        path = self.options.root
+        try:
+            if path is None:
+                raise FileNotFoundError(errno.ENOENT, "no --root was given")
+            data = path.read_bytes()
+        except OSError as error:
+            raise InputError(
+                "root-missing",
+                f"there is no root of trust at {path or self.home.root}",
+                where=str(path or self.home.root),
+                why=error.strerror or str(error),
+                fix="name the root.json that edgeops keys init wrote with --root, once",
+            ) from error
+        check_root(data, str(path))
+        files.write(self.home.root, data)
+        return data
+
+    def _device_id(self) -> str:
+        if self.options.device_id or self.state.device_id:
+            return self.options.device_id or self.state.device_id
+        import uuid
+
+        return uuid.uuid4().hex
+
+    def _facts(self, engine: str = "") -> dict[str, Any]:
+        return dict(attributes(self.home.path, engine))
+
+    def _choose(self, channel: Channel) -> Offer | None:
+        return choose(channel, self.state.device_id, self._facts(), __version__, self.now)
+
+    def _changed(self, refused: Any) -> bool:
+        """Return whether a release that did not fit would be judged by other facts now."""
+        facts = refused.get("device")
+        return facts is not None and facts != self._judged_by()
+
+    def _judged_by(self) -> str:
+        facts = {**self._facts(), "target": self.options.target}
+        return sha256_bytes(canonical_json(facts))[:16]
+
+    def _probation_over(self) -> bool:
+        from edgeops.runtime.agent.probation import over
+
+        if not over(self.home, self.state, self.now):
+            return False
+        with brief(self.home):
+            self.state = move(self.home, self.home.read(), "kept", probation=None)
+        return True
+
+    def _done(self, outcome: str, why: str = "") -> dict[str, Any]:
+        """Write what was seen; nothing else changes."""
+        with brief(self.home):
+            there = self.home.read()
+            self.state = self.home.write(
+                replace(
+                    self.state,
+                    **{name: getattr(there, name) for name in _OWNED},
+                )
+            )
+        return self.result(outcome, why)
+
+    # Taking a release
+
+    def _take(self, offer: Offer) -> dict[str, Any]:
+        candidate = Slot(offer.version, offer.digest, "")
+        available = {"version": offer.version, "digest": offer.digest}
+        self._move(
+            "offer", candidate=candidate, available=available, warm_ups=self._warm_ups(available)
+        )
+        log.write(self.home.path, "offer", version=offer.version, digest=offer.digest)
+        try:
+            manifest, layers = self._fetch(offer)
+            folder = self._stage(offer, layers)
+            if self.stop():
+                return self._stopped()
+            self._warm(manifest, folder)
+        except EdgeopsError as error:
+            self._failed(offer, error)
+            raise
+        except _Superseded:
+            self.state = self.home.read()
+            return self.result("superseded", "it was taken back while the update was under way")
+        return self._switched()
+
+    def _warm_ups(self, available: dict[str, str]) -> int:
+        """Return how often this very release was begun to be warmed up."""
+        same = self.state.available == available and not self.options.retry
+        return self.state.warm_ups if same else 0
+
+    def _fetch(self, offer: Offer) -> tuple[Manifest, Sequence[Layer]]:
+        found = Fetching(self.home, self.remote, self.options, self._facts, self.stop)
+        manifest, target, layers = found.release(offer, self.state)
+        self.state = replace(
+            self.state,
+            target=target,
+            previous=found.previous,
+            candidate=Slot(offer.version, offer.digest, target),
+        )
+        return manifest, layers
+
+    def _stage(self, offer: Offer, layers: Sequence[Layer]) -> Path:
+        self._move("fetched", candidate=self.state.candidate, target=self.state.target)
+        assert self.state.candidate is not None  # noqa: S101 - the line above
+        return slots.stage(self.home, self.state.candidate, offer.bundle, layers)
+
+    def _warm(self, manifest: Manifest, folder: Path) -> None:
+        from edgeops.runtime.agent.activation import activation
+
+        begun = self.state.warm_ups
+        if begun >= lifecycle.MOST_WARM_UPS:
+            raise _refused(manifest, f"the device went down {begun} times while it was warmed up")
+        self._move("warm", warm_ups=begun + 1)
+        step = (self.activate or activation)(self.home, folder, self.state)
+        if not step.accepted:
+            # A device that had much to do may find a good release slow: that is tried again.
+            again = step.code == _SLOW and begun + 1 < lifecycle.MOST_WARM_UPS
+            raise _refused(manifest, step.why, again=again)
+        try:
+            self._switch(step.probation_s)
+        except BaseException:
+            step.abort()
+            raise
+        try:
+            step.commit()
+        except EdgeopsError as error:
+            # The links say what is to be served, and the server follows them by itself.
+            log.write(self.home.path, "not-committed", code=error.code, why=error.why)
+
+    def _switch(self, probation_s: float) -> None:
+        over = clock.stamp(self.now + timedelta(seconds=probation_s))
+        with brief(self.home):
+            self._expect()
+            self.state = move(self.home, self.state, "accepted")
+            done = finish_switch(self.home, self.state)
+            probation = {"since": self.at, "until": over} if probation_s else None
+            self.state = self.home.write(replace(done, probation=probation))
+            if not probation_s:
+                self.state = move(self.home, self.state, "kept")
+
+    def _switched(self) -> dict[str, Any]:
+        log.write(
+            self.home.path,
+            "updated",
+            version=self.state.current.version if self.state.current else "",
+        )
+        clean(self.home, self.state)
+        return self.result("updated")
+
+    def _stopped(self) -> dict[str, Any]:
+        self._move("failed", candidate=None)
+        return self.result("stopped", "the agent was told to end; the next update goes on here")
+
+    def _failed(self, offer: Offer, error: EdgeopsError) -> None:
+        """Write that the candidate is none any more, and whether it is tried again."""
+        if error.code in _FINAL:
+            more = {"device": self._judged_by()} if error.code == "device-unfit" else {}
+            why = f"{error.what}: {error.why}"
+            self.state = self.state.refuse(offer.digest, why, self.at, code=error.code, **more)
+        if error.code == "disk-full":
+            # What was fetched halfway makes way, so that the device can write its state again.
+            self.blobs.collect(slots.needed(self.home, [self.state.current, self.state.previous]))
+        self._move("failed", candidate=None, refused=self.state.refused, target=self.state.target)
+        if error.code in _FINAL:
+            clean(self.home, self.state)
+
+    # The state
+
+    def _move(self, event: str, **changes: Any) -> None:
+        with brief(self.home):
+            self._expect()
+            self.state = move(self.home, self.state, event, **changes)
+
+    def _expect(self) -> None:
+        """Let pass unless another program took the home back meanwhile, as a breaker does."""
+        there = self.home.read()
+        if (there.state, there.current) != (self.state.state, self.state.current):
+            raise _Superseded
+
+
+class _Superseded(Exception):
+    """The home was rolled back while an update was under way."""
+
+
+# What others may have changed in the state file while an update looked at its repository.
+_OWNED = ("state", "current", "previous", "candidate", "refused", "probation")
+
+
+def _refused(manifest: Manifest, why: str, *, again: bool = False) -> RefusedError:
+    return RefusedError(
+        "candidate-slow" if again else "candidate-refused",
+        f"{manifest.name} {manifest.version} was not taken: it did not pass its warm-up",
+        where=manifest.descriptor.digest,
+        why=why,
+        fix="nothing: the next update tries it again"
+        if again
+        else "publish a release that works on this device; it is not tried again unless --retry",
+    )
+
+
+@contextmanager
+def _disk(home: Path) -> Iterator[None]:
+    """Turn a disk that takes no more into the error that says so."""
+    try:
+        yield
+    except OSError as error:
+        if error.errno in (errno.ENOSPC, errno.EDQUOT):
+            raise disk_full(home, str(error)) from error
+        raise
