@@ -1,0 +1,124 @@
+"""Features, session, rules: what happens to one call, on a device and when it is validated."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from edgeops.errors import InputError
+from edgeops.runtime.predictor_arrays import fitted
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+    from edgeops.core.contracts import Session
+    from edgeops.core.variant import TensorInfo
+    from edgeops.runtime.features import Features
+    from edgeops.runtime.rules import Rules
+
+
+class Chain:
+    """A session with the features before it and the rules after it, where there are any.
+
+    ``models`` are the sessions that rules ask, by the name that rules give them; :meth:`predict`
+    may be called from several threads. Raises InputError ``features-misfit`` for features that do
+    not make what the model takes, and ``rules-malformed`` for rules on what no model answers.
+    """
+
+    def __init__(
+        self,
+        session: Session,
+        features: Features | None = None,
+        rules: Rules | None = None,
+        labels: Sequence[str] = (),
+        models: Mapping[str, Session] | None = None,
+    ) -> None:
+        self.session, self.features, self.rules = session, features, rules
+        self.labels = tuple(labels)
+        self.models = dict(models or {})
+        self.inputs: tuple[Any, ...] = session.inputs if features is None else features.inputs
+        if features is not None:
+            check_features(features, session.inputs)
+        if rules is not None:
+            from edgeops.runtime.rules.trial import check_models
+
+            known = {name: model.outputs for name, model in self.models.items()}
+            check_models(rules, session.outputs, known, self.labels)
+        # Features make one sample; arrays of a caller may hold several.
+        self._axes = tuple(t for t in session.inputs if t.shape) if features is None else ()
+
+    def predict(self, inputs: Mapping[str, Any]) -> dict[str, Any]:
+        """Return the answer to one call.
+
+        Raises InputError for inputs that do not fit, RefusedError ``rules-failed``.
+        """
+        if self.features is None:
+            made: Any = fitted(self.session.inputs, inputs)
+        else:
+            made = self.features(inputs)
+        outputs = self.session.run(made)
+        return outputs if self.rules is None else self._answer(inputs, made, outputs)
+
+    def answer(self, inputs: Mapping[str, Any], outputs: Mapping[str, Any]) -> dict[str, Any]:
+        """Return what the rules say of outputs that are there already, for the same inputs."""
+        made: Any = inputs if self.features is None else self.features(inputs)
+        return self._answer(inputs, made, outputs)
+
+    def _answer(
+        self, inputs: Mapping[str, Any], made: Any, outputs: Mapping[str, Any]
+    ) -> dict[str, Any]:
+        rules = self.rules
+        if rules is None:
+            return dict(outputs)
+        for tensor in self._axes:
+            if len(made[tensor.name]) != 1:
+                raise _one_a_call(tensor.name, len(made[tensor.name]))
+        meta = {name: found[0] for name, found in getattr(made, "meta", {}).items()}
+        extra = getattr(made, "extra", None)
+        features = {**extra, **made} if extra else made
+
+        def ask(name: str) -> Mapping[str, Any]:
+            session = self.models[name]
+            names = rules.models[name].inputs
+            arrays = {t.name: features[names.get(t.name, t.name)] for t in session.inputs}
+            return session.run(arrays)
+
+        return rules(features, outputs, self.labels, inputs=inputs, meta=meta, models=ask)
+
+
+def check_features(features: Features, inputs: Sequence[TensorInfo]) -> None:
+    """Raise InputError ``features-misfit`` unless the features make what a model takes."""
+    made = {tensor.name: tensor for tensor in features.outputs}
+    for tensor in inputs:
+        why = _misfit(tensor, made.get(tensor.name))
+        if why:
+            raise InputError(
+                "features-misfit",
+                f"the features do not make what the model takes: {tensor.name!r}",
+                where=tensor.name,
+                why=why,
+                fix=f"make {tensor.name!r} {tensor.dtype}{list(tensor.shape)} in features.yaml",
+            )
+
+
+def _misfit(wanted: TensorInfo, made: TensorInfo | None) -> str:
+    if made is None:
+        return "the features make no such input"
+    if made.dtype != wanted.dtype:
+        return f"they make {made.dtype}, the model takes {wanted.dtype}"
+    if wanted.shape == ("...",):
+        return ""
+    fits = len(made.shape) == len(wanted.shape) and all(
+        one == other or isinstance(one, str) or isinstance(other, str)
+        for one, other in zip(made.shape, wanted.shape)
+    )
+    return "" if fits else f"they make {list(made.shape)}, the model takes {list(wanted.shape)}"
+
+
+def _one_a_call(name: str, count: int) -> InputError:
+    return InputError(
+        "rules-batch",
+        f"rules answer one sample a call, and {name!r} holds {count}",
+        where=name,
+        why="the first axis counts samples",
+        fix="call predict once for each sample",
+    )

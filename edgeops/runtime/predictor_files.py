@@ -1,0 +1,97 @@
+"""What a predictor reads of an unpacked bundle, each file checked against the manifest first."""
+
+from __future__ import annotations
+
+import json
+from typing import TYPE_CHECKING, Any
+
+from edgeops.core.digest import sha256_file
+from edgeops.core.manifest import FILE
+from edgeops.errors import InputError, TrustError
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from edgeops.core.manifest import Layer, Manifest
+
+_LABELS_LIMIT = 16 << 20
+_DOCUMENT_LIMIT = 16 << 20
+
+
+def read_labels(folder: Path, opened: Path, manifest: Manifest) -> tuple[str, ...]:
+    """Return the lines of the bundle's labels, empty where none were unpacked.
+
+    ``opened`` is the folder where sealed files are open; it is ``folder`` without any.
+    """
+    found: tuple[str, ...] = ()
+    for layer in manifest.of(kind="labels"):
+        if (folder / layer.path).is_file():
+            verify(folder, (layer,))
+            found = _labels(opened / layer.path)
+    return found
+
+
+def read_document(folder: Path, opened: Path, manifest: Manifest, kind: str) -> Any:
+    """Return the compiled document of a kind (features, rules), None where the bundle has none.
+
+    Raises TrustError ``digest-mismatch`` for one that was changed, or was not unpacked.
+    """
+    for layer in manifest.of(kind=kind):
+        if layer.path.endswith(".json"):
+            verify(folder, (layer,))
+            text = (opened / layer.path).read_bytes()[:_DOCUMENT_LIMIT]
+            try:
+                return json.loads(text)
+            except (ValueError, RecursionError):
+                return text.decode("utf-8", "replace")  # its parser says that it is no document
+    return None
+
+
+def choose(folder: Path, manifest: Manifest, target: str | None) -> str:
+    """Return the target to load; InputError ``target-unknown`` or ``target-needed``."""
+    there = [name for name in manifest.targets if (folder / "variants" / name).is_dir()]
+    if target is not None and target in there:
+        return target
+    if target is not None:
+        raise InputError(
+            "target-unknown",
+            f"{folder.name} has no target {target!r}",
+            where=str(folder),
+            why=f"its targets are {', '.join(there) or 'none'}",
+            fix="name one of them, or unpack the bundle with --target",
+        )
+    if len(there) == 1:
+        return there[0]
+    raise InputError(
+        "target-needed",
+        f"{folder.name} holds {len(there)} targets, and none was chosen",
+        where=str(folder),
+        why=f"its targets are {', '.join(there) or 'none'}",
+        fix="choose one: Predictor(path, target=NAME), or unpack the bundle with --target",
+    )
+
+
+def verify(folder: Path, layers: tuple[Layer, ...]) -> None:
+    """Raise TrustError ``digest-mismatch`` for a file that is not what the manifest names."""
+    for layer in layers:
+        file = folder / layer.path
+        whole = file.is_file() and not file.is_symlink() and sha256_file(file) == layer.blob.hex
+        if not whole:
+            raise TrustError(
+                "digest-mismatch",
+                f"{layer.path} is not the file that {FILE} names",
+                where=str(file),
+                why="its sha256 differs or it is gone",
+                fix="unpack the bundle again, or let the agent update again",
+            )
+
+
+def _labels(path: Path) -> tuple[str, ...]:
+    text = path.read_bytes()[:_LABELS_LIMIT].decode("utf-8-sig", "replace")
+    if path.suffix != ".json":
+        return tuple(text.splitlines())
+    try:
+        value = json.loads(text)
+    except ValueError:
+        return ()
+    return tuple(map(str, value)) if isinstance(value, list) else ()
