@@ -70,7 +70,7 @@ class _Layer:
 
 def inspect_ncnn(path: Path) -> dict[str, Any]:
     """Return what is inside; raises InputError ``model-damaged``, ``ncnn-binary-param``."""
-    layers = _parse(path, read_bytes(path))
+    layers = parse(path, read_bytes(path))
     beside = path.with_suffix(".bin")
     notes = []
     if beside.is_file():
@@ -108,7 +108,8 @@ def inspect_ncnn(path: Path) -> dict[str, Any]:
     return result
 
 
-def _parse(path: Path, data: bytes) -> list[_Layer]:
+def parse(path: Path, data: bytes) -> list[_Layer]:
+    """Return the layers of a .param; raises InputError ``model-damaged``."""
     if not data.startswith(MAGIC):
         raise damaged(path, WHAT, "its first line is not 7767517")
     lines = [line.split() for line in data.decode(errors="replace").splitlines() if line.strip()]
@@ -159,10 +160,10 @@ def _weights(path: Path, layers: list[_Layer], data: bytes | None) -> tuple[Coun
     for layer in layers:
         if layer.kind in _OTHERS:
             return counts, f"the weights of {layer.kind} are not counted"
-        for count, tagged in _blocks(layer):
+        for count, tagged in blocks(layer):
             kind, size = _FLOAT
             if tagged and data is not None:
-                kind, size, position = _tag(path, layer, data, position)
+                kind, size, position = stored(path, layer, data, position)
             counts[kind] += count
             position += (count * size + 3) // 4 * 4
             if data is not None and position > len(data):
@@ -173,7 +174,10 @@ def _weights(path: Path, layers: list[_Layer], data: bytes | None) -> tuple[Coun
     return counts, ""
 
 
-def _tag(path: Path, layer: _Layer, data: bytes, position: int) -> tuple[str, int, int]:
+def stored(
+    path: Path, layer: _Layer, data: bytes | memoryview, position: int
+) -> tuple[str, int, int]:
+    """Return how the weights after ``position`` are stored, bytes each, and where they begin."""
     if position + 4 > len(data):
         raise damaged(path, WHAT, f"its .bin ends before the layer {layer.name!r}")
     (tag,) = struct.unpack_from("<I", data, position)
@@ -181,7 +185,7 @@ def _tag(path: Path, layer: _Layer, data: bytes, position: int) -> tuple[str, in
     return kind, size, position + 4
 
 
-def _blocks(layer: _Layer) -> list[tuple[int, bool]]:
+def blocks(layer: _Layer) -> list[tuple[int, bool]]:
     """Return the weights of a layer: how many numbers, and whether a tag stands before them."""
     if layer.kind in _WEIGHTED:
         size, switch, bias = _WEIGHTED[layer.kind]
