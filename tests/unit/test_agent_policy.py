@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from edgeops.errors import EdgeopsError
 from edgeops.runtime.agent import clock, policy
-from edgeops.runtime.agent.attributes import architecture, attributes
+from edgeops.runtime.agent.attributes import attributes
 from edgeops.runtime.agent.policy import DAY, HOUR, Policy, parse_policy, read_policy
 from edgeops.runtime.agent.windows import is_open, opens_in, parse_window
 
@@ -329,12 +329,3 @@ def test_attributes_that_the_owner_states_win(tmp_path):
 def test_attributes_that_are_none(tmp_path, text):
     (tmp_path / "attributes.json").write_text(text)
     assert _code(attributes, tmp_path) == ("attributes-malformed", 3)
-
-
-def test_a_processor_has_one_name():
-    assert [architecture(name) for name in ("arm64", "aarch64", "AMD64", "armv7l")] == [
-        "aarch64",
-        "aarch64",
-        "x86_64",
-        "armv7l",
-    ]

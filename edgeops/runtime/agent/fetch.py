@@ -10,7 +10,7 @@ import http.client
 import time
 from contextlib import contextmanager
 from pathlib import Path
-from typing import IO, TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 from urllib.parse import unquote, urlsplit
 
 from edgeops.errors import TransportError, TrustError
@@ -52,9 +52,7 @@ class Folder:
         if not place.is_file():
             return Answer(_NOT_FOUND, 0, 0, iter(()))
         size = place.stat().st_size
-        file = place.open("rb")
-        file.seek(start)
-        return Answer(_PARTIAL if start else _OK, start, max(size - start, 0), _read(file))
+        return Answer(_PARTIAL if start else _OK, start, max(size - start, 0), _read(place, start))
 
     def drain(self) -> None:
         """Do nothing."""
@@ -269,8 +267,10 @@ class Remote:
         )
 
 
-def _read(file: IO[bytes]) -> Iterator[bytes]:
-    with file:
+def _read(place: Path, start: int) -> Iterator[bytes]:
+    # Opened when it is read: an answer that is refused for its length leaves nothing open.
+    with place.open("rb") as file:
+        file.seek(start)
         while piece := file.read(1 << 18):
             yield piece
 
