@@ -17,13 +17,12 @@ import tempfile
 import threading
 import time
 import weakref
-from concurrent.futures import ThreadPoolExecutor
-from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from edgeops.core.environment import require
 from edgeops.errors import MissingError, RefusedError
+from edgeops.runtime.children import spawner
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -89,7 +88,7 @@ class Worker:
             str(os.getpid()),
         ]
         try:
-            self._process = _spawner().submit(_spawn, command, self.scratch).result()
+            self._process = spawner().submit(_spawn, command, self.scratch).result()
         except OSError as error:
             shutil.rmtree(self.scratch, ignore_errors=True)
             raise MissingError(
@@ -261,13 +260,6 @@ def _spawn(command: list[str], scratch: Path) -> subprocess.Popen[bytes]:
         cwd=scratch,
         env=surroundings(scratch),
     )
-
-
-@cache
-def _spawner() -> ThreadPoolExecutor:
-    # Linux ends a child when the thread that started it ends, and sessions are loaded in threads
-    # that come and go: all workers are started by one thread that stays.
-    return ThreadPoolExecutor(max_workers=1, thread_name_prefix="edgeops-worker")
 
 
 def _end(process: subprocess.Popen[bytes], scratch: Path) -> None:

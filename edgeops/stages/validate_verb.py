@@ -111,7 +111,7 @@ def record_baseline(
     """
     from edgeops.core.variant import refuse_unproven
     from edgeops.stages.validate_job import samples_of
-    from edgeops.validate.baseline import write_baseline
+    from edgeops.runtime.baseline import write_baseline
     from edgeops.validate.preflight import no_evaluation
     from edgeops.validate.replayed import SAMPLES, record
 
@@ -146,7 +146,7 @@ def replay_baseline(
     Raises GateFailed ``baseline-differs`` with the result when an output leaves tolerance or an
     expected error does not come, and what reading the file and the device raise.
     """
-    from edgeops.validate.baseline import read_baseline
+    from edgeops.runtime.baseline import read_baseline
     from edgeops.validate.replayed import replay
 
     baseline = read_baseline(file)

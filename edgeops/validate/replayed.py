@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from edgeops.core.contracts import Samples
 from edgeops.runtime.probe import FORMAT, read_outputs, write_samples
-from edgeops.validate.baseline import Baseline, Case, ragged
+from edgeops.runtime.baseline import Baseline, Case, ragged
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence

@@ -17,7 +17,7 @@ from edgeops.core.contracts import Samples
 from edgeops.core.events import Silence
 from edgeops.core.variant import read_variant
 from edgeops.errors import EdgeopsError, InputError, TrustError
-from edgeops.validate.baseline import ABOUT, Baseline, Case, ragged, read_baseline, write_baseline
+from edgeops.runtime.baseline import ABOUT, Baseline, Case, ragged, read_baseline, write_baseline
 from edgeops.validate.devices.local import LocalDevice
 from edgeops.validate.replayed import Answers, Player, compare, record, replay
 from tests.unit._bundles import make_variant

@@ -7,7 +7,6 @@ import json
 import os
 import resource
 import selectors
-import signal
 import subprocess
 import sys
 import time
@@ -15,6 +14,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from edgeops.runtime import pulse
+from edgeops.runtime.children import end_group
 from edgeops.runtime.probe import deaths
 from edgeops.runtime.probe.energy import Account
 from edgeops.runtime.probe.machine import machine
@@ -63,7 +63,7 @@ class Watch:
             if error is None and self._final is None:
                 error = self._died(child)
         finally:
-            _end(child)
+            end_group(child)
         if error is not None:
             return {
                 **error.to_json(),
@@ -241,15 +241,3 @@ def _read(handle: int) -> bytes | None:
         return os.read(handle, _READ)
     except BlockingIOError:
         return None
-
-
-def _end(child: subprocess.Popen[bytes]) -> None:
-    """Kill the child and what it started, and wait for it."""
-    with contextlib.suppress(ProcessLookupError, PermissionError):
-        os.killpg(child.pid, signal.SIGKILL)
-    with contextlib.suppress(ProcessLookupError):
-        child.kill()
-    child.wait()
-    for stream in (child.stdout, child.stderr):
-        if stream is not None:
-            stream.close()

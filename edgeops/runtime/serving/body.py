@@ -1,0 +1,176 @@
+"""Bodies of ``predict``: JSON, .npy, .npz or the bytes of an image or recording; and of answers.
+
+Nothing here trusts a size that is stated: an array has the bytes that its shape needs, archives are
+stored, never compressed, and pickles are never read.
+"""
+
+from __future__ import annotations
+
+import base64
+import binascii
+import io
+import json
+import math
+import zipfile
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from edgeops.errors import InputError
+from edgeops.runtime.serving.http import JSON, Reply, malformed
+from edgeops.runtime.serving.wire import plain
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from edgeops.core.variant import TensorInfo
+    from edgeops.runtime.serving.serving import Answer
+
+NPY, NPZ = "application/x-npy", "application/x-npz"
+_BYTES = ("image/", "audio/", "application/octet-stream")
+_MOST_MEMBERS = 256
+_NOT_ARRAYS = (ValueError, TypeError, KeyError, EOFError, zipfile.BadZipFile, NotImplementedError)
+
+
+def inputs_of(
+    kind: str, data: bytes, tensors: Sequence[TensorInfo], name: str | None
+) -> dict[str, Any]:
+    """Return the inputs that a body holds; ``name`` says of which input a single value is.
+
+    Raises InputError ``serve-media`` or ``serve-malformed``.
+    """
+    kind = kind.partition(";")[0].strip().lower() or JSON
+    try:
+        if kind == JSON:
+            return _from_json(data)
+        if kind == NPZ:
+            return _from_npz(data)
+        if kind == NPY:
+            return {_single(tensors, name): _array(data)}
+    except (*_NOT_ARRAYS, RecursionError) as error:
+        raise malformed(f"its body is no {kind}: {type(error).__name__}: {error}") from error
+    if kind.startswith(_BYTES):
+        return {_single(tensors, name): data}
+    if kind == "text/plain":
+        return {_single(tensors, name): data.decode("utf-8", "replace")}
+    raise InputError(
+        "serve-media",
+        f"bodies of the kind {kind[:60]!r} are not taken",
+        where="Content-Type",
+        why=f"taken are {JSON}, {NPY}, {NPZ}, text/plain and {', '.join(_BYTES)}",
+        fix="send one of these",
+    )
+
+
+def reply_of(answer: Answer, accept: str) -> Reply:
+    """Return the answer as JSON, or as the arrays that the header ``Accept`` asks for."""
+    named = (("X-Edgeops-Digest", answer.digest or ""), ("X-Edgeops-Version", answer.version or ""))
+    if NPZ in accept or NPY in accept:
+        arrays = {
+            key: _npy_able(value)
+            for key, value in answer.outputs.items()
+            if isinstance(value, np.ndarray)
+        }
+        buffer = io.BytesIO()
+        if NPZ in accept:
+            np.savez(buffer, **arrays)
+            return Reply(200, NPZ, buffer.getvalue(), named)
+        if len(arrays) == 1:
+            np.lib.format.write_array(buffer, next(iter(arrays.values())), allow_pickle=False)
+            return Reply(200, NPY, buffer.getvalue(), named)
+    encoded = "base64" in accept
+    outputs = {
+        name: _packed(value) if encoded and isinstance(value, np.ndarray) else value
+        for name, value in answer.outputs.items()
+    }
+    document = {"outputs": outputs, "version": answer.version, "digest": answer.digest}
+    try:
+        text = json.dumps(document, default=plain, allow_nan=False)
+    except ValueError:
+        text = json.dumps(_without_nan(document), allow_nan=False)
+    return Reply(200, JSON, text.encode() + b"\n", named)
+
+
+def _from_json(data: bytes) -> dict[str, Any]:
+    document = json.loads(data)
+    if not isinstance(document, dict) or not isinstance(document.get("inputs"), dict):
+        raise TypeError('it is no object {"inputs": {...}}')
+    return {name: _value(value) for name, value in document["inputs"].items()}
+
+
+def _value(value: Any) -> Any:
+    """Return an input of a JSON body: bytes and arrays come as base64, all else as it is."""
+    if not isinstance(value, dict) or "base64" not in value:
+        return value
+    try:
+        data = base64.b64decode(value["base64"], validate=True)
+    except binascii.Error as error:
+        raise ValueError(f"base64: {error}") from error
+    if "dtype" not in value:
+        return data
+    dtype, shape = np.dtype(str(value["dtype"])), value["shape"]
+    if dtype.kind not in "biufc" or any(type(size) is not int or size < 0 for size in shape):
+        raise ValueError("dtype or shape of no array of numbers")
+    if math.prod(shape) * dtype.itemsize != len(data):
+        raise ValueError(f"{len(data)} bytes are no {dtype}{shape}")
+    return np.frombuffer(data, dtype.newbyteorder("<")).reshape(shape)
+
+
+def _from_npz(data: bytes) -> dict[str, Any]:
+    found = {}
+    with zipfile.ZipFile(io.BytesIO(data)) as archive:
+        infos = archive.infolist()
+        stored = all(info.compress_type == zipfile.ZIP_STORED for info in infos)
+        if not stored or len(infos) > _MOST_MEMBERS:
+            raise ValueError("it is compressed, or has too many members")
+        for info in infos:
+            name = info.filename.removesuffix(".npy")
+            found[name] = _array(archive.read(info))
+    return found
+
+
+def _array(data: bytes) -> Any:
+    file = io.BytesIO(data)
+    version = np.lib.format.read_magic(file)
+    read = {(1, 0): np.lib.format.read_array_header_1_0}.get(
+        version, np.lib.format.read_array_header_2_0
+    )
+    shape, fortran, dtype = read(file)
+    rest = memoryview(data)[file.tell() :]
+    if dtype.hasobject or math.prod(shape) * dtype.itemsize != len(rest):
+        raise ValueError("its data is not what its header says")
+    array = np.frombuffer(rest, dtype)
+    return array.reshape(shape, order="F" if fortran else "C")
+
+
+def _single(tensors: Sequence[TensorInfo], name: str | None) -> str:
+    if name is not None:
+        return name
+    if len(tensors) == 1:
+        return tensors[0].name
+    known = ", ".join(each.name for each in tensors)
+    raise malformed(f"it holds one value and does not say of which input: ?input= one of {known}")
+
+
+def _npy_able(array: Any) -> Any:
+    return array.astype(str) if array.dtype.kind == "O" else array
+
+
+def _packed(array: Any) -> Any:
+    if array.dtype.kind not in "biufc":
+        return array
+    little = np.ascontiguousarray(array, array.dtype.newbyteorder("<"))
+    text = base64.b64encode(little.tobytes()).decode()
+    return {"base64": text, "dtype": array.dtype.name, "shape": list(array.shape)}
+
+
+def _without_nan(value: Any) -> Any:
+    if isinstance(value, (np.generic, np.ndarray)):
+        value = value.tolist()
+    if isinstance(value, dict):
+        return {name: _without_nan(each) for name, each in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [_without_nan(each) for each in value]
+    if isinstance(value, float) and value - value != 0:
+        return None
+    return value

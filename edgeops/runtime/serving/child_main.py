@@ -1,0 +1,83 @@
+"""The process that holds an isolated model: loads it, then answers frames until the socket ends."""
+
+from __future__ import annotations
+
+import signal
+import socket
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from edgeops.errors import EdgeopsError, RefusedError
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+
+def main() -> int:
+    """Serve the socket whose number is given; arguments are those that ``child`` passes."""
+    from edgeops.runtime.probe.parent import end_with_parent
+
+    number, parent, slot, target, threads = sys.argv[2:7]
+    if not end_with_parent(int(parent), signal.SIGKILL):
+        return 1
+    # The server hears both, and ends this process when its last call is over.
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    signal.signal(signal.SIGTERM, signal.SIG_IGN)
+    from edgeops.runtime.serving.child import receive, send
+
+    link = socket.socket(fileno=int(number))
+    try:
+        from edgeops.runtime.serving.local import Local
+        from edgeops.runtime.serving.options import Options
+
+        model = Local(Path(slot), Options(target=target or None, threads=int(threads)))
+    except Exception as error:  # noqa: BLE001 - whatever an engine raises is its answer
+        send(link, {"error": _told(error)}, {}, None)
+        return 1
+    send(link, _about(model), {}, None)
+    while True:
+        try:
+            head, values = receive(link, None)
+        except (EOFError, OSError):
+            return 0
+        try:
+            work = model.run if head["do"] == "run" else model.predict
+            answer: Mapping[str, Any] = work(values)
+            send(link, {}, answer, None)
+        except OSError:
+            return 1
+        except Exception as error:  # noqa: BLE001 - as above
+            send(link, {"error": _told(error)}, {}, None)
+
+
+def _about(model: Any) -> dict[str, Any]:
+    def plain(tensors: Any) -> list[Any]:
+        return [[each.name, list(each.shape), each.dtype] for each in tensors]
+
+    return {
+        "digest": model.digest,
+        "version": model.version,
+        "inputs": plain(model.inputs),
+        "tensors": plain(model.tensors),
+        "arrays": plain(model.arrays),
+        "outputs": plain(model.outputs),
+        "fallback": model.fallback(),
+    }
+
+
+def _told(error: Exception) -> dict[str, str]:
+    if not isinstance(error, EdgeopsError):
+        error = raised(error)
+    told: dict[str, str] = error.to_json()["error"]
+    return {**told, "class": type(error).__name__}
+
+
+def raised(error: Exception) -> RefusedError:
+    """Return the error for what an engine raises that is none of ours."""
+    return RefusedError(
+        "model-failed",
+        "the model failed while it was asked",
+        why=f"{type(error).__name__}: {error}",
+        fix="see whether the request is what the model was made for, then the model itself",
+    )

@@ -1,0 +1,270 @@
+"""The server: a thread a connection, on a Unix socket and, when asked, on loopback HTTP.
+
+A call that hangs in this process holds its thread for ever. The housekeeper then has another thread
+answer the request and take the connection over; should the call end after all, its thread finds
+that and goes.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import socket
+import threading
+import time
+from functools import partial
+from typing import TYPE_CHECKING, Any
+
+from edgeops.errors import EdgeopsError, InputError, RefusedError
+from edgeops.runtime.serving import routes
+from edgeops.runtime.serving.http import Closed, Connection, Reply, refused
+from edgeops.runtime.serving.model import Abandoned
+
+if TYPE_CHECKING:
+    from edgeops.runtime.serving.http import Head
+    from edgeops.runtime.serving.requests import Recorder
+    from edgeops.runtime.serving.serving import Serving
+
+_TICK_S = 0.05
+_BACKLOG = 128
+
+
+class Server:
+    """Answers what comes by its sockets until it is stopped.
+
+    ``exposed`` says that the TCP socket is meant to be reached from other machines.
+    """
+
+    def __init__(self, serving: Serving, recorder: Recorder, *, exposed: bool = False) -> None:
+        self.serving, self._recorder, self._exposed = serving, recorder, exposed
+        self._options = serving.options
+        self._listeners: list[socket.socket] = []
+        self._room = threading.BoundedSemaphore(self._options.connections)
+        self._slots = threading.Semaphore(self._options.concurrency)
+        self._open: dict[int, Connection] = {}
+        self._stopping = threading.Event()
+        self._begun = time.monotonic()
+        self.turned_away = 0
+
+    def listen(self, link: socket.socket) -> None:
+        """Take connections of a bound socket from now on."""
+        link.listen(_BACKLOG)
+        self._listeners.append(link)
+        name = "edgeops-accept"
+        threading.Thread(target=self._accept, args=(link,), name=name, daemon=True).start()
+
+    def keep_house(self) -> None:
+        """Do what time asks for until the server is stopped."""
+        while not self._stopping.wait(_TICK_S):
+            try:
+                self.serving.tick()
+            except Exception as error:  # noqa: BLE001 - requests go on whatever becomes of this
+                self.serving.trouble = f"{type(error).__name__}: {error}"
+
+    def stop(self) -> None:
+        """Have :meth:`keep_house` return; safe to call from a signal's handler."""
+        self._stopping.set()
+
+    def drain(self) -> bool:
+        """Take nothing new, finish what has begun; returns whether all was finished in time."""
+        self._stopping.set()
+        for link in self._listeners:
+            link.close()
+        until = time.monotonic() + self._options.drain_s
+        while self._open and time.monotonic() < until:
+            for connection in list(self._open.values()):
+                if not connection.busy:
+                    _hang_up(connection)
+            self.serving.tick()
+            time.sleep(_TICK_S / 5)
+        finished = not self._open
+        self.serving.close()
+        return finished
+
+    def about(self) -> dict[str, Any]:
+        """Return what the status tells of the server itself."""
+        return {
+            "uptime_s": round(time.monotonic() - self._begun, 3),
+            "connections": len(self._open),
+            "turned_away": self.turned_away,
+            "stopping": self._stopping.is_set(),
+        }
+
+    def _accept(self, listener: socket.socket) -> None:
+        while not self._stopping.is_set():
+            try:
+                link, _ = listener.accept()
+            except OSError:
+                if self._stopping.is_set():
+                    return
+                # Out of descriptors: connections that end make room.
+                time.sleep(_TICK_S)
+                continue
+            local = link.family == socket.AF_UNIX
+            if not local:
+                link.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+            options = self._options
+            connection = Connection(link, local, options.idle_s, options.read_s)
+            if not self._room.acquire(blocking=False):
+                self._turn_away(connection)
+                continue
+            self._open[id(connection)] = connection
+            self._start(self._serve, connection)
+
+    def _turn_away(self, connection: Connection) -> None:
+        self.turned_away += 1
+        connection.read_s = _TICK_S
+        with contextlib.suppress(OSError):
+            connection.send(refused(routes.busy("too many connections")), keep=False)
+        _hang_up(connection)
+        connection.link.close()
+
+    def _start(self, work: Any, *arguments: Any) -> None:
+        threading.Thread(target=work, args=arguments, name="edgeops-serve", daemon=True).start()
+
+    def _serve(self, connection: Connection) -> None:
+        """Answer a connection's requests until one of both ends it."""
+        try:
+            while self._one(connection):
+                connection.busy = False
+        except Abandoned:
+            return  # another thread has the connection now
+        except (Closed, OSError):
+            pass
+        self._end(connection)
+
+    def _end(self, connection: Connection) -> None:
+        _hang_up(connection)
+        connection.link.close()
+        if self._open.pop(id(connection), None) is not None:
+            self._room.release()
+
+    def _one(self, connection: Connection) -> bool:
+        """Answer one request; returns whether another may follow."""
+        head = None
+        try:
+            head = connection.head()
+            connection.busy = True
+            if self._stopping.is_set():
+                raise routes.stopping()
+            routes.check(head, local=connection.local, exposed=self._exposed)
+            data = connection.body(head, self._options.most_body)
+        except EdgeopsError as error:
+            # What follows on the connection is unknown: the rest of a body, or another request.
+            connection.send(refused(error), keep=False)
+            return False
+        if head.path == routes.PREDICT:
+            return self._predict(connection, head, data)
+        reply = self._other(head, data)
+        return self._reply(connection, head, reply)
+
+    def _other(self, head: Head, data: bytes) -> Reply:
+        try:
+            if head.path in routes.CONTROL:
+                return routes.controlled(self.serving, head, data)
+            return routes.asked(self.serving, head, self.about())
+        except EdgeopsError as error:
+            return refused(error)
+        except Exception as error:  # noqa: BLE001 - the one funnel of this thread
+            return refused(_bug(error))
+
+    def _predict(self, connection: Connection, head: Head, data: bytes) -> bool:
+        try:
+            values = routes.inputs(self.serving, head, data)
+        except EdgeopsError as error:
+            return self._reply(connection, head, refused(error))
+        if not self._slots.acquire(timeout=self._options.wait_s):
+            self.turned_away += 1
+            return self._reply(connection, head, refused(routes.busy("too many requests at once")))
+        return self._answer(connection, head, values)
+
+    def _answer(self, connection: Connection, head: Head, values: dict[str, Any]) -> bool:
+        """Answer with the slot that was acquired; it goes over to who takes the request over."""
+        overdue = partial(self._start, self._take_over, connection, head, values)
+        try:
+            reply = routes.predicted(self.serving.answer(values, overdue), head)
+        except Abandoned:
+            raise
+        except EdgeopsError as error:
+            reply = refused(error)
+        except Exception as error:  # noqa: BLE001 - the one funnel of this thread
+            reply = refused(_bug(error))
+        self._slots.release()
+        going_on = self._reply(connection, head, reply)
+        if reply.status == 200:  # noqa: PLR2004
+            self._recorder.offer(values)
+        return going_on
+
+    def _take_over(self, connection: Connection, head: Head, values: dict[str, Any]) -> None:
+        """Answer a request whose call hangs, and serve the connection from then on."""
+        try:
+            going_on = self._answer(connection, head, values)
+        except Abandoned:
+            return
+        except (Closed, OSError):
+            going_on = False
+        if going_on:
+            connection.busy = False
+            self._serve(connection)
+        else:
+            self._end(connection)
+
+    def _reply(self, connection: Connection, head: Head, reply: Reply) -> bool:
+        keep = head.keep and not self._stopping.is_set()
+        connection.send(reply, keep=keep, head_only=head.method == "HEAD")
+        return keep
+
+
+def _hang_up(connection: Connection) -> None:
+    try:
+        connection.link.shutdown(socket.SHUT_RDWR)
+    except OSError:
+        return
+
+
+def _bug(error: Exception) -> RefusedError:
+    return RefusedError(
+        "serve-failed",
+        "the server failed to answer",
+        why=f"{type(error).__name__}: {error}",
+        fix="this is a bug in edgeops: tell its authors what was asked",
+    )
+
+
+def bound_tcp(address: str, *, expose: bool) -> socket.socket:
+    """Return a socket bound to ``HOST:PORT``; raises InputError ``serve-address``."""
+    host, _, port = address.rpartition(":")
+    host = host.strip("[]") or "127.0.0.1"
+    try:
+        number = int(port)
+        if not 0 <= number < 1 << 16:
+            raise ValueError
+        info = socket.getaddrinfo(host, number, type=socket.SOCK_STREAM)[0]
+    except (ValueError, OSError, UnicodeError) as error:
+        raise _address(address, f"it is no HOST:PORT: {error}") from error
+    if not expose and not _is_loopback(str(info[4][0])):
+        raise _address(address, "it can be reached from other machines, and nothing is encrypted")
+    link = socket.socket(info[0], socket.SOCK_STREAM)
+    try:
+        link.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        link.bind(info[4])
+    except OSError as error:
+        link.close()
+        raise _address(address, str(error)) from error
+    return link
+
+
+def _is_loopback(host: str) -> bool:
+    import ipaddress
+
+    return ipaddress.ip_address(host.partition("%")[0]).is_loopback
+
+
+def _address(address: str, why: str) -> InputError:
+    return InputError(
+        "serve-address",
+        f"the server cannot listen on {address}",
+        where=address,
+        why=why,
+        fix="name a free port of 127.0.0.1; --expose allows other addresses, behind a proxy that "
+        "asks who is there",
+    )

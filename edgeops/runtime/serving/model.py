@@ -1,0 +1,245 @@
+"""A loaded model with what is known of it: calls in flight, response times, its breaker."""
+
+from __future__ import annotations
+
+import threading
+import time
+from itertools import count
+from typing import TYPE_CHECKING, Any
+
+from edgeops.errors import EdgeopsError, InputError
+from edgeops.runtime.serving import breaker as rules_of
+from edgeops.runtime.serving.breaker import Breaker, Rules
+from edgeops.runtime.serving.child import Away, Child, Crashed, Hung
+from edgeops.runtime.serving.local import SITE, Local
+from edgeops.runtime.serving.sanity import problem
+from edgeops.runtime.serving.times import Times
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+    from pathlib import Path
+
+    from edgeops.runtime.serving.options import Options
+
+    Overdue = Callable[[], None]
+
+
+class Unanswered(Exception):
+    """The model gave no answer that may be handed on; another is to be asked."""
+
+
+class Abandoned(Exception):
+    """The call ended after it was given up: somebody else has answered the request."""
+
+
+def load(slot: Path, options: Options) -> Local | Child:
+    """Load the model of a slot, in a child process when asked or when it brings its own engine."""
+    isolated = options.isolate or (slot / SITE).is_dir()
+    return Child(slot, options) if isolated else Local(slot, options)
+
+
+class Model:
+    """A model that may be called from many threads and closed once nobody calls it.
+
+    ``bound_ms`` is what its response times are held against, None for nothing; ``clock`` counts
+    seconds.
+    """
+
+    def __init__(
+        self,
+        runner: Local | Child,
+        options: Options,
+        bound_ms: float | None = None,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self.runner, self.slot = runner, runner.slot
+        self.digest, self.version = runner.digest, runner.version
+        self.times = Times()
+        self.breaker = Breaker()
+        self.bound_ms = bound_ms
+        self.faults: dict[str, int] = {}
+        self.why = ""
+        self._options, self._clock = options, clock
+        self._rules = _rules(options)
+        self._lock = threading.Lock()
+        self._numbers = count()
+        self._flying: dict[int, tuple[float, Overdue | None]] = {}
+        self._calls = 0
+        self._closing = False
+        self._tensors = runner.tensors
+        self._slow_ms = self._limit(bound_ms)
+
+    def bound_to(self, bound_ms: float | None) -> None:
+        """Hold its response times against another bound from now on."""
+        self.bound_ms = bound_ms
+        self._slow_ms = self._limit(bound_ms)
+
+    def acquire(self) -> bool:
+        """Count a call, so that the model stays; False when it is gone already."""
+        with self._lock:
+            if self._closing:
+                return False
+            self._calls += 1
+        return True
+
+    def release(self) -> None:
+        """End a call that was acquired; the last one of a retired model closes it."""
+        with self._lock:
+            self._calls -= 1
+            last = self._closing and not self._calls
+        if last:
+            self._close()
+
+    def retire(self) -> None:
+        """Take no more calls, and unload once those that run have ended."""
+        with self._lock:
+            if self._closing:
+                return
+            self._closing = True
+            idle = not self._calls
+        if idle:
+            self._close()
+
+    def admits(self) -> bool:
+        """Return whether a request may go to it now, as its breaker says."""
+        if self.breaker.state == rules_of.CLOSED:
+            return self.runner.ready
+        with self._lock:
+            admitted, self.breaker = rules_of.admit(self.breaker, self._clock(), self._rules)
+        if admitted and not self.runner.ready:
+            self._void()
+            return False
+        return admitted
+
+    def call(self, inputs: Mapping[str, Any], overdue: Overdue | None = None) -> dict[str, Any]:
+        """Answer a request and remember how it went.
+
+        Raises InputError for what is wrong with the request, Unanswered for what is wrong with the
+        model. A call that :meth:`expire` gave up raises Abandoned when it ends at last.
+        """
+        number, clock = next(self._numbers), self._clock
+        begun = clock()
+        self._flying[number] = (begun, overdue)
+        try:
+            answer = self.runner.predict(inputs)
+        except InputError:
+            self._landed(number)
+            self._void()
+            raise
+        except Away as error:
+            self._landed(number)
+            self._void()
+            raise Unanswered(str(error)) from error
+        except Exception as error:
+            self._landed(number)
+            raise self._fault(_kind(error), _words(error)) from error
+        self._landed(number)
+        found = problem(answer, self._tensors, finite=self._options.finite)
+        if found is not None:
+            raise self._fault(*found)
+        now = clock()
+        self._good((now - begun) * 1000, now)
+        return answer
+
+    def expire(self) -> int:
+        """Give up calls that have run for too long; return how many.
+
+        Each is a fault of the model. Whoever made the call is told by its ``overdue``.
+        """
+        seconds, expired = self._options.call_timeout_s, 0
+        limit = self._clock() - seconds
+        # A child is killed by the call itself, which then ends.
+        if self.runner.isolated:
+            return 0
+        for number, (begun, overdue) in list(self._flying.items()):
+            if begun <= limit and self._flying.pop(number, None) is not None:
+                expired += 1
+                self._fault(rules_of.HUNG, f"a call takes longer than {seconds:g} s")
+                if overdue is not None:
+                    overdue()
+        return expired
+
+    def exhausted(self) -> bool:
+        """Return whether its breaker opened so often that it is to be given up."""
+        opened = self.breaker.opened
+        return bool(opened) and rules_of.exhausted(self.breaker, self._clock(), self._rules)
+
+    def about(self) -> dict[str, Any]:
+        """Return what the status tells of it."""
+        hour, last = self.times.hour(self._clock()), self.times.last()
+        return {
+            "version": self.version,
+            "digest": self.digest,
+            "slot": str(self.slot),
+            "isolated": self.runner.isolated,
+            "breaker": self.breaker.state,
+            "openings": len(self.breaker.opened),
+            "faults": dict(self.faults),
+            "why": self.why,
+            "requests": self.times.count,
+            "in_flight": len(self._flying),
+            "mean_hour_ms": None if hour is None else round(hour, 4),
+            "mean_last_ms": None if last is None else round(last, 4),
+            "bound_ms": None if self.bound_ms is None else round(self.bound_ms, 4),
+        }
+
+    def _good(self, took_ms: float, now: float) -> None:
+        with self._lock:
+            self.times.add(took_ms, now)
+            last = self.times.last()
+            slow = last is not None and self._slow_ms is not None and last > self._slow_ms
+            if slow:
+                self.times.forget_last()
+            elif self.breaker.state != rules_of.CLOSED:
+                self.breaker = rules_of.good(self.breaker, self._rules)
+        if slow:
+            self._fault(rules_of.SLOW, f"the mean of its last calls is {last:.3g} ms")
+
+    def _fault(self, kind: str, why: str) -> Unanswered:
+        with self._lock:
+            self.breaker = rules_of.fault(self.breaker, kind, self._clock(), self._rules)
+            self.faults[kind] = self.faults.get(kind, 0) + 1
+            self.why = f"{kind}: {why}"
+        return Unanswered(self.why)
+
+    def _void(self) -> None:
+        if self.breaker.trying is not None:
+            with self._lock:
+                self.breaker = rules_of.void(self.breaker)
+
+    def _landed(self, number: int) -> None:
+        if self._flying.pop(number, None) is None:
+            raise Abandoned
+
+    def _limit(self, bound_ms: float | None) -> float | None:
+        options = self._options
+        if bound_ms is None or not options.slow_factor:
+            return None
+        return max(bound_ms * options.slow_factor, options.slow_floor_ms)
+
+    def _close(self) -> None:
+        # Tearing an engine down may take long or hang; no request waits for it.
+        threading.Thread(target=self.runner.close, name="edgeops-unload", daemon=True).start()
+
+
+def _rules(options: Options) -> Rules:
+    return Rules(
+        allowed=rules_of.ALLOWED,
+        window_s=options.faults_window_s,
+        cooldown_s=options.cooldown_s,
+        trials=options.trials,
+        openings=options.openings,
+        openings_window_s=options.openings_window_s,
+    )
+
+
+def _kind(error: Exception) -> str:
+    if isinstance(error, Hung):
+        return rules_of.HUNG
+    return rules_of.CRASHED if isinstance(error, Crashed) else rules_of.FAILED
+
+
+def _words(error: Exception) -> str:
+    if isinstance(error, EdgeopsError):
+        return f"{error.code}: {error.what}" + (f" ({error.why})" if error.why else "")
+    return f"{type(error).__name__}: {error}"

@@ -1,0 +1,227 @@
+"""The process that serves a home: what it starts with, when it ends, what it tells the agent."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import socket
+import sys
+import threading
+import time
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any
+
+from edgeops.core.files import canonical_json, write_atomic
+from edgeops.errors import EdgeopsError, InputError, MissingError
+from edgeops.runtime.serving.doors import Server, bound_tcp
+from edgeops.runtime.serving.options import Options, read_options
+from edgeops.runtime.serving.place import CURRENT, PREVIOUS, SOCKET, address, connected, led_to
+from edgeops.runtime.serving.requests import Recorder
+from edgeops.runtime.serving.serving import Serving
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+    from pathlib import Path
+
+FORMAT = "edgeops.serving/1"
+DEATHS = "serving.json"
+# How long a rollback is tried again while an update holds the home.
+_BUSY_S = 120.0
+_AGAIN_S = 0.2
+# Between threads of Python; the default of 5 ms is what a quick answer would wait for a slow one.
+_SWITCH_S = 0.0005
+
+
+def serve(home: Path, given: Mapping[str, Any] | None = None) -> dict[str, Any]:
+    """Serve a home until SIGTERM or SIGINT, and return what there is to print.
+
+    ``given`` may have ``target``, ``threads``, ``isolate``, ``port`` or ``http`` (HOST:PORT),
+    ``expose``, and ``ready``, which is called with the TCP address once requests are taken. Raises
+    InputError ``serve-options`` or ``serve-address``, MissingError ``serve-running``.
+    """
+    given = given or {}
+    options = _options(home, given)
+    door = _unix(home)
+    http = _http(given)
+    sys.setswitchinterval(_SWITCH_S)
+    serving = started(home, options)
+    recorder = Recorder(home, options.record, options.record_every_s, options.record_most_bytes)
+    server = Server(serving, recorder, exposed=bool(given.get("expose")))
+    before = _on_signals(server.stop)
+    server.listen(door)
+    if http is not None:
+        server.listen(http)
+    where = "" if http is None else "{}:{}".format(*http.getsockname()[:2])
+    _say(f"serving {_named(serving)} on {home / SOCKET}{' and ' + where if where else ''}")
+    if given.get("ready"):
+        given["ready"](where)
+    try:
+        server.keep_house()
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+        (home / SOCKET).unlink(missing_ok=True)
+        drained = server.drain()
+        _remember(home, clean=True)
+    from edgeops.runtime.agent.status import status
+
+    return {**status(home), "drained": drained}
+
+
+def started(home: Path, options: Options) -> Serving:
+    """Return what serves the home's current model; the previous one when that cannot be loaded.
+
+    A model that has ended the process of the server as often as may be opens of its breaker is
+    given up before it is loaded.
+    """
+    serving = Serving(
+        home, options, given_up=lambda slot, why: give_up(home, slot, why), kept=lambda: kept(home)
+    )
+    slot = led_to(home)
+    if slot is not None:
+        deaths = _remember(home, clean=False, slot=slot, window_s=options.openings_window_s)
+        if options.openings and deaths >= options.openings:
+            give_up(home, slot, f"the serving process ended {deaths} times with it")
+    for _ in range(2):
+        slot = led_to(home)
+        if slot is None:
+            break
+        try:
+            serving.install(slot)
+        except EdgeopsError as error:
+            serving.trouble = f"{slot.name}: {error.what} [{error.code}]: {error.why}"
+            _say(f"the current model cannot be loaded: {serving.trouble}")
+            give_up(home, slot, serving.trouble)
+            continue
+        return serving
+    previous = led_to(home, PREVIOUS)
+    if previous is not None:
+        try:
+            serving.install(previous)
+        except EdgeopsError as error:
+            serving.trouble += f"; {previous.name}: {error.what} [{error.code}]"
+    return serving
+
+
+def give_up(home: Path, slot: Path, reason: str) -> bool:
+    """Have the agent go back and remember not to take a slot again; waits while it is busy."""
+    from edgeops.runtime.agent.rollback import rollback
+
+    until = time.monotonic() + _BUSY_S
+    while led_to(home) == slot:
+        try:
+            rollback(home, reason)
+        except MissingError as error:
+            if time.monotonic() >= until:
+                _say(f"not rolled back: {error.what}")
+                return False
+            time.sleep(_AGAIN_S)
+        except EdgeopsError as error:
+            _say(f"not rolled back: {error.what}: {error.why}")
+            return False
+        else:
+            _say(f"rolled back: {reason}")
+            return True
+    return True
+
+
+def kept(home: Path) -> None:
+    """Tell the agent that what serves has served its probation."""
+    from edgeops.runtime.agent.probation import confirm
+
+    try:
+        confirm(home)
+    except EdgeopsError as error:
+        _say(f"the end of the probation was not noted: {error.what}")
+
+
+def _options(home: Path, given: Mapping[str, Any]) -> Options:
+    options = read_options(home)
+    named = {name: given[name] for name in ("target", "threads", "isolate") if given.get(name)}
+    return replace(options, **named)
+
+
+def _unix(home: Path) -> socket.socket:
+    """Return the bound socket of the home; only its owner may connect."""
+    there = connected(home, 1.0)
+    if there is not None:
+        there.close()
+        raise MissingError(
+            "serve-running",
+            "a server runs on this home already",
+            where=str(home / SOCKET),
+            why="it answers on its socket",
+            fix="use that one, or end it first",
+        )
+    if not home.is_dir():
+        raise InputError(
+            "serve-home",
+            f"there is no agent's folder at {home}",
+            where=str(home),
+            why="it is no folder",
+            fix="run edgeops-agent update --home DIR first",
+        )
+    (home / SOCKET).unlink(missing_ok=True)
+    link = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+    before = os.umask(0o177)
+    try:
+        with address(home) as name:
+            link.bind(name)
+    finally:
+        os.umask(before)
+    return link
+
+
+def _http(given: Mapping[str, Any]) -> socket.socket | None:
+    named = given.get("http")
+    if not named and given.get("port") is not None:
+        named = f"127.0.0.1:{given['port']}"
+    return bound_tcp(str(named), expose=bool(given.get("expose"))) if named else None
+
+
+def _on_signals(stop: Callable[[], None]) -> dict[int, Any]:
+    """Have SIGTERM and SIGINT end the server gently; return what they did before."""
+    if threading.current_thread() is not threading.main_thread():
+        return {}
+    return {
+        number: signal.signal(number, lambda *_: stop())
+        for number in (signal.SIGTERM, signal.SIGINT)
+    }
+
+
+def _remember(home: Path, *, clean: bool, slot: Path | None = None, window_s: float = 0.0) -> int:
+    """Note that the server starts or ends; return how often it died lately with this slot."""
+    path, now = home / DEATHS, time.time()
+    try:
+        before = json.loads(path.read_bytes())
+        deaths = [float(when) for when in before["deaths"]]
+        same = slot is not None and before["slot"] == slot.name
+        died = not before["clean"]
+    except (OSError, ValueError, KeyError, TypeError, RecursionError):
+        deaths, same, died = [], False, False
+    if clean:
+        deaths = []
+    elif same and died:
+        deaths = [*(when for when in deaths if abs(now - when) < window_s), now]
+    elif not same:
+        deaths = []
+    name = slot.name if slot is not None else ""
+    document = {"format": FORMAT, "clean": clean, "slot": name, "deaths": deaths}
+    try:
+        write_atomic(path, canonical_json(document))
+    except (OSError, EdgeopsError):
+        return 0  # a full disk is no reason not to serve
+    return len(deaths)
+
+
+def _named(serving: Serving) -> str:
+    current = serving.line.current
+    if current is None:
+        return f"no model ({serving.trouble or CURRENT + ' is not there'})"
+    return f"{current.version or 'a variant'} ({current.digest[:19]})"
+
+
+def _say(text: str) -> None:
+    sys.stderr.write(f"edgeops-agent: {text}\n")
+    sys.stderr.flush()
