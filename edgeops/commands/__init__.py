@@ -18,6 +18,15 @@ VERBS: dict[str, tuple[str, str]] = {
     "verify": ("verify:verify", "Check a bundle's digests, signature and evidence."),
     "unpack": ("unpack:unpack", "Take files out of a bundle or a published repository."),
     "publish": ("publish:publish", "Add a release to a repository and move its channel."),
+    "promote": (
+        "promote:promote",
+        "Offer a published release to more devices, or on another channel.",
+    ),
+    "withdraw": (
+        "withdraw:withdraw",
+        "Take a release out of all channels; devices fall to the next offer.",
+    ),
+    "renew": ("renew:renew", "Sign a repository's timestamp again before devices refuse it."),
     "agent": ("agent:app", "Update, serve and roll back a device."),
     "keys": ("keys:app", "Make and rotate signing keys and the root of trust."),
     "diff": ("diff:diff", "Compare two variants, bundles or revisions."),

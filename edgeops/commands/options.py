@@ -12,6 +12,20 @@ from edgeops import __version__, console
 JsonFlag = Annotated[
     bool, typer.Option("--json", help="Print the result as one JSON document on standard output.")
 ]
+ShareOption = Annotated[
+    float | None,
+    typer.Option(metavar="FRACTION", help="Which part of the devices: 0.1 is a tenth."),
+]
+CohortOption = Annotated[
+    list[str] | None,
+    typer.Option(metavar="CONDITION", help="Which devices: region=eu, memory_mb>=512; or any."),
+]
+RuntimeOption = Annotated[
+    str, typer.Option(metavar="VERSION", help="The oldest edgeops on a device that it is for.")
+]
+ExpiresOption = Annotated[
+    str, typer.Option(metavar="TIME", help="How long it is offered: 30d, or a time in UTC.")
+]
 
 
 def globals_(

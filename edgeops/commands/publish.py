@@ -7,7 +7,13 @@ from typing import Annotated
 import typer
 
 from edgeops import console
-from edgeops.commands.options import JsonFlag
+from edgeops.commands.options import (
+    CohortOption,
+    ExpiresOption,
+    JsonFlag,
+    RuntimeOption,
+    ShareOption,
+)
 
 
 def publish(
@@ -30,11 +36,36 @@ def publish(
     rebuild: Annotated[
         bool, typer.Option("--rebuild", help="Let other files take the place of this version's.")
     ] = False,
+    reinstate: Annotated[
+        bool, typer.Option("--reinstate", help="Offer a release again that was withdrawn.")
+    ] = False,
+    share: ShareOption = None,
+    cohort: CohortOption = None,
+    minimum_runtime: RuntimeOption = "",
+    expires: ExpiresOption = "",
+    deltas: Annotated[
+        int, typer.Option(metavar="N", help="From how many earlier releases deltas are made.")
+    ] = 3,
     as_json: JsonFlag = False,
 ) -> None:
     """Add a release to a repository and move its channel."""
     from edgeops.stages.publish import PublishRequest, publish_bundle
     from edgeops.views.publish import view
 
-    request = PublishRequest(console.root(ctx), bundle, to, channel, key, accept, rollback, rebuild)
+    request = PublishRequest(
+        console.root(ctx),
+        bundle,
+        to,
+        channel,
+        key,
+        accept,
+        rollback=rollback,
+        rebuild=rebuild,
+        reinstate=reinstate,
+        share=share,
+        cohort=tuple(cohort or ()),
+        minimum_runtime=minimum_runtime,
+        expires=expires,
+        deltas=deltas,
+    )
     console.present(lambda events: publish_bundle(request, events=events), view, as_json=as_json)

@@ -196,6 +196,9 @@ def _needed(offers: Sequence[Offer], placed: Offer, now: datetime) -> tuple[Offe
             kept.append(offer)
         if sum(item.unconditional for item in kept) == _KEPT_FOR_EVERYONE:
             break
+    if len(kept) > MAX_OFFERS:  # then what nobody takes now goes, but for what all fall back to
+        top = next((at for at, item in enumerate(kept) if item.unconditional), len(kept))
+        kept = kept[: top + 1] + [item for item in kept[top + 1 :] if item.unconditional]
     return tuple(kept)
 
 

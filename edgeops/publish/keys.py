@@ -30,6 +30,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
 ROLES = ("root", "targets", "snapshot", "timestamp")
+ONLINE = ROLES[1:]
 # How long metadata is good for. A device that sees nothing newer for so long refuses to update
 # (and goes on serving): publishing anything, or the same bundle again, renews what is past half.
 LIFETIME = {
@@ -164,7 +165,7 @@ def rotate_keys(folder: Path, role: str, *, now: datetime | None = None) -> dict
     }
 
 
-def load_keys(folder: Path, roles: tuple[str, ...] = ROLES[1:]) -> Keys:
+def load_keys(folder: Path, roles: tuple[str, ...] = ONLINE) -> Keys:
     """Read root.json and the private keys of ``roles``.
 
     Raises MissingError ``keys-missing`` or ``key-locked``, InputError ``key-malformed`` or
@@ -181,6 +182,11 @@ def load_keys(folder: Path, roles: tuple[str, ...] = ROLES[1:]) -> Keys:
         if number.isdigit() and int(number) < metadata.signed.version:
             roots[int(number)] = path.read_bytes()
     return Keys(folder, metadata, roots, signers)
+
+
+def present(folder: Path, role: str) -> bool:
+    """Return whether a keys folder has a private key for an online role."""
+    return (folder / f"{role}.pem").is_file() or (folder / f"{role}.next.pem").is_file()
 
 
 def keys_missing(folder: Path) -> MissingError:

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 
 from edgeops.core import registry
 from edgeops.core.files import disk_errors, inside
-from edgeops.errors import MissingError, TransportError
+from edgeops.errors import InputError, MissingError, TransportError
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -122,6 +122,23 @@ def open_store(location: str, base: Path) -> Store:
             f"that registers the store {kind!r}",
         )
     store: Store = registry.get("stores", kind).at(location, base)
+    return store
+
+
+def open_repository(location: str, base: Path) -> Store:
+    """Return the store of a repository that is there already.
+
+    Raises InputError ``repository-empty``, so that a wrong address is no new repository.
+    """
+    store = open_store(location, base)
+    if not store.exists("metadata/timestamp.json"):
+        raise InputError(
+            "repository-empty",
+            f"nothing is published at {location}",
+            where=location,
+            why="it has no metadata/timestamp.json",
+            fix="check the address, or publish a bundle there first: edgeops publish",
+        )
     return store
 
 

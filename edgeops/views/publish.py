@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from edgeops.views.offers import terms
+
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
@@ -19,7 +21,13 @@ def view(result: Mapping[str, Any]) -> Iterator[str]:
         f"of {result['repository']}"
     )
     yield f"  {result['digest']}"
+    yield f"  offered to {terms(result['offer'])}"
     yield f"  {result['bytes_uploaded']:,} bytes written; renew before {result['expires'][:10]}"
+    for delta in result["deltas"]:
+        yield (
+            f"  delta from {delta['from_version']}: {delta['path']} {delta['bytes']:,} of "
+            f"{delta['whole_bytes']:,} bytes ({delta['percent']:g} %, {delta['method']})"
+        )
     if result["accepted"]:
         yield f"  gates did not pass; accepted because: {result['accepted']}"
     for note in result["notes"]:
