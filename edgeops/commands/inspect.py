@@ -20,7 +20,7 @@ def inspect(
 ) -> None:
     """Show what is inside a model, variant or bundle."""
     from edgeops.model.inspect import inspect_file
-    from edgeops.package.bundle import inspect_bundle
+    from edgeops.package.inspect import inspect_bundle
     from edgeops.views.inspect import view
 
     path = console.root(ctx) / file

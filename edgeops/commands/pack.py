@@ -40,12 +40,29 @@ def pack(
         str | None,
         typer.Option(metavar="REASON", help="Pack variants that nothing could prove."),
     ] = None,
+    runtime: Annotated[
+        list[str] | None,
+        typer.Option(metavar="WHAT", help="agent, or TARGET=WHEEL for an engine; repeatable."),
+    ] = None,
+    sdk: Annotated[
+        list[str] | None,
+        typer.Option(metavar="LANGUAGE", help="Demos in python, cpp or kotlin; repeatable."),
+    ] = None,
+    encrypt: Annotated[
+        list[str] | None,
+        typer.Option(metavar="KIND[:TARGET]", help="Seal files of a kind; repeatable."),
+    ] = None,
+    recipient: Annotated[
+        list[str] | None,
+        typer.Option(metavar="PUB", help="Who can open what is sealed; repeatable."),
+    ] = None,
     as_json: JsonFlag = False,
 ) -> None:
     """Pack variants and their evidence into one bundle."""
-    from edgeops.stages.pack import PackRequest, pack_verb
+    from edgeops.stages.pack_verb import PackRequest, pack_verb
     from edgeops.views.pack import view
 
     given = (variants or [], name, version, out, evidence or [], include or [], key, accept)
-    request = PackRequest(console.root(ctx), *given)
+    added = (runtime or [], sdk or [], encrypt or [], recipient or [])
+    request = PackRequest(console.root(ctx), *given, *added)
     console.present(lambda events: pack_verb(request, events=events), view, as_json=as_json)

@@ -18,6 +18,8 @@ if TYPE_CHECKING:
 
 _MODE_FILE = 0o644
 _MODE_FOLDER = 0o755
+# Folders that this process made, whose links it made itself: see trusted_links.
+_TRUSTED: list[Path] = []
 
 
 def canonical_json(value: Any) -> bytes:
@@ -94,15 +96,35 @@ def disk_errors(path: Path) -> Iterator[None]:
         raise
 
 
+@contextmanager
+def trusted_links(folder: Path) -> Iterator[None]:
+    """Let the links in ``folder`` lead outside it while the block runs: this process made them."""
+    resolved = folder.resolve()
+    _TRUSTED.append(resolved)
+    try:
+        yield
+    finally:
+        _TRUSTED.remove(resolved)
+
+
+def links_trusted(folder: Path) -> bool:
+    """Return whether ``folder`` lies in one whose links this process made."""
+    resolved = folder.resolve()
+    return any(resolved.is_relative_to(place) for place in _TRUSTED)
+
+
 def inside(root: Path, relative: str) -> Path:
     """Return ``root / relative``, refusing anything that leads outside ``root``.
 
-    Raises InputError ``path-outside`` for absolute paths, ``..`` and symbolic links that escape.
+    Raises InputError ``path-outside`` for absolute paths, ``..`` and symbolic links that escape
+    (but for those in :func:`trusted_links`).
     """
     pure = PurePosixPath(relative)
     candidate = root / relative
     escapes = pure.is_absolute() or ".." in pure.parts or "\\" in relative or "\0" in relative
-    if escapes or not candidate.resolve().is_relative_to(root.resolve()):
+    if escapes or not (
+        candidate.resolve().is_relative_to(root.resolve()) or (_TRUSTED and links_trusted(root))
+    ):
         raise InputError(
             "path-outside",
             f"{relative!r} leads outside {root}",

@@ -27,10 +27,17 @@ CONFIG_TYPE = "application/vnd.cncf.model.config.v1+json"
 PATH = "org.cncf.model.filepath"
 KIND = "dev.edgeops.kind"
 TARGET = "dev.edgeops.target"
+SEALED = "dev.edgeops.sealed"
+SEALED_FORMAT = "edgeops.sealed/1"
+SEALED_PIECE = 1 << 20  # bytes of plaintext in all pieces of a sealed file but the last
+SEALED_TAG = 16  # what each piece is longer by when it is sealed
 BUNDLE_FORMAT = "dev.edgeops.format"
 TITLE = "org.opencontainers.image.title"
 VERSION = "org.opencontainers.image.version"
+INDEX = "targets.json"  # what each target needs of a device (core.targets)
+SEALED_KEYS = "sealed.json"  # the key of the sealed files, for each recipient (runtime.sealed)
 KINDS = (
+    "index",
     "variant",
     "features",
     "rules",
@@ -45,6 +52,9 @@ KINDS = (
 MAX_LAYERS = 10_000
 _HEX = re.compile(r"sha256:[0-9a-f]{64}")
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._+-]{0,127}")
+_NONCE = re.compile(r"[0-9a-f]{32}")
+# Where files of a kind lie that belong to a target.
+_FOLDERS = {"variant": "variants", "runtime": "runtime", "code": "code"}
 
 
 @dataclass(frozen=True)
@@ -66,19 +76,51 @@ class Descriptor:
 
 
 @dataclass(frozen=True)
+class Seal:
+    """What a sealed file is when it is opened: digest and size, and the salt of its key."""
+
+    plain: str
+    size: int
+    nonce: str
+
+    def encode(self) -> str:
+        """Return the value of the annotation: canonical JSON in one line."""
+        document = {
+            "format": SEALED_FORMAT,
+            "nonce": self.nonce,
+            "plain": self.plain,
+            "size": self.size,
+        }
+        return json.dumps(document, sort_keys=True, separators=(",", ":"))
+
+
+@dataclass(frozen=True)
 class Layer:
-    """A file of a bundle: a blob, the path it appears under, its kind and, if any, its target."""
+    """A file of a bundle: a blob, the path it appears under, its kind and, if any, its target.
+
+    The blob of a sealed file is its ciphertext, and ``seal`` says what is in it.
+    """
 
     blob: Descriptor
     path: str
     kind: str
     target: str | None = None
+    seal: Seal | None = None
+
+    @property
+    def content(self) -> Descriptor:
+        """What the file is when it is used: the blob, or what a sealed one opens to."""
+        if self.seal is None:
+            return self.blob
+        return Descriptor(self.blob.media_type, self.seal.plain, self.seal.size)
 
     def to_json(self) -> dict[str, Any]:
         """Return the layer as it stands in the manifest."""
         annotations = {PATH: self.path, KIND: self.kind}
         if self.target is not None:
             annotations[TARGET] = self.target
+        if self.seal is not None:
+            annotations[SEALED] = self.seal.encode()
         return {**self.blob.to_json(), "annotations": annotations}
 
 
@@ -97,6 +139,15 @@ class Manifest:
         return tuple(
             sorted({item.target for item in self.layers if item.kind == "variant" and item.target})
         )
+
+    @property
+    def sealed(self) -> tuple[Layer, ...]:
+        """The sealed files."""
+        return tuple(item for item in self.layers if item.seal is not None)
+
+    def find(self, path: str) -> Layer | None:
+        """Return the file at a path, None when there is none."""
+        return next((item for item in self.layers if item.path == path), None)
 
     def of(self, *, kind: str | None = None, target: str | None = None) -> tuple[Layer, ...]:
         """Return the layers of a kind, of a target, or of both."""
@@ -201,13 +252,43 @@ def _layer(item: Mapping[str, Any]) -> Layer:
     if target is not None and not valid_name(target):
         message = f"{target!r} cannot name a target"
         raise ValueError(message)
-    folder = f"variants/{target}/"
-    if (kind == "variant") != path.startswith("variants/") or (
-        kind == "variant" and not path.startswith(folder)
-    ):
+    if not _in_place(path, kind, target):
         message = f"{path!r} is not where a {kind} of {target!r} lies"
         raise ValueError(message)
-    return Layer(parse_descriptor(item), path, kind, target)
+    blob = parse_descriptor(item)
+    return Layer(blob, path, kind, target, _seal(annotations.get(SEALED), blob))
+
+
+def _in_place(path: str, kind: str, target: str | None) -> bool:
+    """Return whether a file of a kind and target may lie at ``path``: nothing poses as another."""
+    if (kind == "index") != (path in (INDEX, SEALED_KEYS)):
+        return False
+    if target is None:
+        return kind != "variant" and not path.startswith("variants/")
+    if kind == "evidence":
+        return path == f"evidence/{target}.json"
+    return kind in _FOLDERS and path.startswith(f"{_FOLDERS[kind]}/{target}/")
+
+
+def _seal(text: Any, blob: Descriptor) -> Seal | None:
+    if text is None:
+        return None
+    document = json.loads(text)
+    seal = Seal(document["plain"], document["size"], document["nonce"])
+    plain = parse_descriptor({"mediaType": "", "digest": seal.plain, "size": seal.size})
+    if not _NONCE.fullmatch(seal.nonce) or seal.encode() != text:
+        message = f"{text!r} does not say how a file is sealed"
+        raise ValueError(message)
+    if blob.size != sealed_size(plain.size):
+        message = f"{plain.size} bytes are not sealed as {blob.size}"
+        raise ValueError(message)
+    return seal
+
+
+def sealed_size(size: int) -> int:
+    """Return how many bytes a file of ``size`` bytes has when it is sealed."""
+    pieces = max(1, -(-size // SEALED_PIECE))
+    return size + pieces * SEALED_TAG
 
 
 def _check_paths(layers: Sequence[Layer]) -> None:

@@ -1,61 +1,29 @@
-"""The bundle: an OCI image layout in one tar, written in one pass and read without trusting it.
-
-Packing the same files under the same name and version gives the same bytes, whatever the folder,
-the time, the user, the umask or the locale. See docs/formats/bundle.md.
-"""
+"""The bundle: an OCI image layout in one tar, read without trusting it (docs/formats/bundle.md)."""
 
 from __future__ import annotations
 
 import hashlib
 import os
-import tempfile
 from contextlib import contextmanager
-from dataclasses import dataclass
-from io import BytesIO
-from pathlib import Path
-from typing import IO, TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from edgeops.core.digest import digest
-from edgeops.core.files import disk_errors
-from edgeops.core.manifest import (
-    CONFIG_TYPE,
-    MANIFEST_TYPE,
-    Descriptor,
-    Layer,
-    Manifest,
-    malformed,
-    parse_manifest,
-)
+from edgeops.core.manifest import Descriptor, malformed, parse_manifest
 from edgeops.errors import InputError, TrustError
 from edgeops.package import layout, tar
+from edgeops.package.copy import PIECE
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Mapping, Sequence
-
-    from edgeops.core.variant import Variant
-    from edgeops.package.layout import Part
-
-    Sign = Callable[[Descriptor], bytes]
-
-_TAR_OF_DEFAULT_UMASK = 0o644
-_MIN_BUNDLE = 3 * tar.BLOCK
-
-
-@dataclass(frozen=True)
-class Written:
-    """A bundle just written: its digest is that of its manifest."""
-
-    path: Path
-    manifest: Manifest
-    digest: str
-    bytes: int
+    from collections.abc import Iterator, Mapping
+    from io import FileIO
+    from pathlib import Path
 
 
 class Bundle:
     """An open bundle whose every byte was checked; get one from :func:`open_bundle`."""
 
     def __init__(
-        self, file: IO[bytes], where: str, size: int, places: Mapping[str, tuple[int, int]]
+        self, file: FileIO, where: str, size: int, places: Mapping[str, tuple[int, int]]
     ) -> None:
         self._file = file
         self._places = places
@@ -90,24 +58,15 @@ class Bundle:
 
     def pieces(self, blob: Descriptor) -> Iterator[bytes]:
         """Yield a blob in pieces, checked as it goes: the error comes after the last piece."""
-        offset, size = self._place(f"blobs/sha256/{blob.hex}")
-        if size != blob.size:
-            raise self._differs(blob)
-        sha = hashlib.sha256()
-        done = 0
-        while done < size:
-            self._file.seek(offset + done)
-            piece = self._file.read(min(tar.PIECE, size - done))
-            if not piece:
-                break
-            done += len(piece)
-            sha.update(piece)
-            yield piece
-        if done != size or sha.hexdigest() != blob.hex:
-            raise self._differs(blob)
+        for piece in self._views(blob):
+            yield bytes(piece)
+
+    def place(self, blob: Descriptor) -> tuple[FileIO, int, int]:
+        """Return the bundle's file, and offset and size of a blob in it."""
+        return self._file, *self._place(f"blobs/sha256/{blob.hex}")
 
     def check(self) -> None:
-        """Check every blob against its digest, and that there is no other blob."""
+        """Check every blob against its digest, once, and that there is no other blob."""
         expected = {f"blobs/sha256/{item.hex}" for item in self.blobs()}
         expected |= {"oci-layout", "index.json"}
         for name in self._places:
@@ -116,8 +75,25 @@ class Bundle:
         if self._read("oci-layout", layout.MAX_INDEX) != layout.LAYOUT:
             raise malformed(self.where, "oci-layout is not of this format")
         for blob in self.blobs():
-            for _ in self.pieces(blob):
+            for _ in self._views(blob):
                 pass
+
+    def _views(self, blob: Descriptor) -> Iterator[memoryview]:
+        """Yield a blob in pieces that hold until the next one, checked as it goes."""
+        offset, size = self._place(f"blobs/sha256/{blob.hex}")
+        if size != blob.size:
+            raise self._differs(blob)
+        sha, done, buffer = hashlib.sha256(), 0, memoryview(bytearray(min(PIECE, size)))
+        while done < size:
+            self._file.seek(offset + done)
+            count = self._file.readinto(buffer[: min(PIECE, size - done)])
+            if not count:
+                break
+            done += count
+            sha.update(buffer[:count])
+            yield buffer[:count]
+        if done != size or sha.hexdigest() != blob.hex:
+            raise self._differs(blob)
 
     def _envelope(self) -> Descriptor | None:
         if self.signature_descriptor is None:
@@ -157,88 +133,6 @@ class Bundle:
         )
 
 
-def write_bundle(
-    out: Path,
-    name: str,
-    version: str,
-    parts: Sequence[Part],
-    *,
-    variants: Mapping[str, Variant],
-    sign: Sign | None = None,
-) -> Written:
-    """Write a bundle of ``parts``; ``sign`` makes the DSSE envelope over the manifest's descriptor.
-
-    Every file is read once and never wholly in memory. ``out`` is replaced when all is written.
-    Raises InputError ``pack-changed`` when a file changes while it is read, TrustError when a path
-    has no place in a bundle, MissingError ``disk-full`` or ``not-writable``.
-    """
-    out.parent.mkdir(parents=True, exist_ok=True)
-    with disk_errors(out):
-        handle, temporary = tempfile.mkstemp(prefix=f".{out.name}.", dir=out.parent)
-        try:
-            with os.fdopen(handle, "wb") as file:
-                manifest = _write(file, name, version, parts, variants, sign)
-                file.flush()
-                os.fsync(file.fileno())
-            Path(temporary).chmod(_TAR_OF_DEFAULT_UMASK)
-            size = Path(temporary).stat().st_size
-            Path(temporary).replace(out)
-        except BaseException:
-            Path(temporary).unlink(missing_ok=True)
-            raise
-    return Written(out, manifest, manifest.descriptor.digest, size)
-
-
-def _write(
-    file: IO[bytes],
-    name: str,
-    version: str,
-    parts: Sequence[Part],
-    variants: Mapping[str, Variant],
-    sign: Sign | None,
-) -> Manifest:
-    writer = tar.Writer(file)
-    writer.member("oci-layout", layout.LAYOUT)
-    layers = tuple(_layer(writer, part) for part in sorted(parts, key=lambda part: part.path))
-    config = _small(writer, CONFIG_TYPE, layout.config(name, version, layers, variants))
-    manifest = Manifest(name, version, config, layers)
-    described = _small(writer, MANIFEST_TYPE, manifest.encode())
-    parse_manifest(manifest.encode(), name)
-    signature = None
-    if sign is not None:
-        envelope = _small(writer, layout.ENVELOPE_TYPE, sign(described))
-        empty = _small(writer, layout.EMPTY_TYPE, layout.EMPTY)
-        signature = _small(
-            writer, MANIFEST_TYPE, layout.signature_manifest(described, empty, envelope)
-        )
-    writer.member("index.json", layout.index(described, signature))
-    writer.close()
-    return manifest
-
-
-def _layer(writer: tar.Writer, part: Part) -> Layer:
-    media_type = layout.media_type(part.path, part.kind)
-    if isinstance(part.source, bytes):
-        return Layer(_small(writer, media_type, part.source), part.path, part.kind, part.target)
-    try:
-        with part.source.open("rb") as source:
-            size = os.fstat(source.fileno()).st_size
-            name = writer.blob(source, size)
-    except ValueError as error:
-        raise InputError(
-            "pack-changed",
-            f"{part.source} changed while it was packed",
-            where=str(part.source),
-            why=str(error),
-            fix="wait until nothing writes to it and pack again",
-        ) from error
-    return Layer(Descriptor(media_type, digest(name), size), part.path, part.kind, part.target)
-
-
-def _small(writer: tar.Writer, media_type: str, data: bytes) -> Descriptor:
-    return Descriptor(media_type, digest(writer.blob(BytesIO(data), len(data))), len(data))
-
-
 @contextmanager
 def open_bundle(path: Path) -> Iterator[Bundle]:
     """Open a bundle and check its every byte before anything of it is used.
@@ -248,7 +142,7 @@ def open_bundle(path: Path) -> Iterator[Bundle]:
     """
     where = str(path)
     try:
-        file = path.open("rb")
+        file = path.open("rb", buffering=0)
     except (FileNotFoundError, IsADirectoryError, NotADirectoryError, PermissionError) as error:
         raise InputError(
             "bundle-missing",
@@ -279,7 +173,7 @@ def _begins(block: bytes) -> bool:
     return block == tar.header("oci-layout", len(layout.LAYOUT))
 
 
-def _refuse_others(file: IO[bytes], size: int, where: str) -> None:
+def _refuse_others(file: FileIO, size: int, where: str) -> None:
     if _begins(file.read(tar.BLOCK)):
         return
     raise InputError(
@@ -289,47 +183,3 @@ def _refuse_others(file: IO[bytes], size: int, where: str) -> None:
         why="it is empty" if size == 0 else "it does not begin as an edgeops bundle does",
         fix="name the .edgeops file that edgeops pack wrote",
     )
-
-
-def inspect_bundle(path: Path) -> dict[str, Any]:
-    """Return what is inside a bundle, as JSON; raises what :func:`open_bundle` raises."""
-    from edgeops.package.chain import read_variants
-
-    with open_bundle(path) as bundle:
-        variants = read_variants(bundle)
-        first = next(iter(variants.values()), None)
-        return {
-            "format": "edgeops bundle",
-            "name": bundle.manifest.name,
-            "version": bundle.manifest.version,
-            "digest": bundle.digest,
-            "bytes": bundle.size,
-            "signed": bundle.signature_descriptor is not None,
-            "inputs": [item.to_json() for item in first.inputs] if first else [],
-            "outputs": [item.to_json() for item in first.outputs] if first else [],
-            "targets": {
-                name: {
-                    "engine": item.engine,
-                    "engine_version": item.engine_version,
-                    "precision": item.precision,
-                    "digest": item.digest,
-                    "bytes": item.bytes,
-                }
-                for name, item in variants.items()
-            },
-            "layers": layers_json(bundle.manifest),
-        }
-
-
-def layers_json(manifest: Manifest) -> list[dict[str, Any]]:
-    """Return the files of a bundle as they stand in results: path, kind, target, bytes, digest."""
-    return [
-        {
-            "path": item.path,
-            "kind": item.kind,
-            "target": item.target,
-            "bytes": item.blob.size,
-            "digest": item.blob.digest,
-        }
-        for item in manifest.layers
-    ]

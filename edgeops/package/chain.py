@@ -35,15 +35,17 @@ def read_variants(bundle: Bundle) -> dict[str, Variant]:
     for target in bundle.manifest.targets:
         folder = f"variants/{target}/"
         layers = bundle.manifest.of(kind="variant", target=target)
-        files = {item.path.removeprefix(folder): item.blob for item in layers}
+        files = {item.path.removeprefix(folder): item for item in layers}
         if FILE not in files:
             raise malformed(bundle.where, f"the variant of {target} has no {FILE}")
         try:
-            variant = parse_variant(bundle.read(files.pop(FILE), _MAX_JSON), folder + FILE)
+            variant = parse_variant(bundle.read(files.pop(FILE).blob, _MAX_JSON), folder + FILE)
         except InputError as error:
             raise malformed(bundle.where, f"{error.what}: {error.why}") from error
         described = {item.path: (item.sha256, item.bytes) for item in variant.files}
-        if described != {path: (blob.hex, blob.size) for path, blob in files.items()}:
+        if described != {
+            path: (item.content.hex, item.content.size) for path, item in files.items()
+        }:
             why = f"the files of {target} are not those that its {FILE} describes"
             raise malformed(bundle.where, why)
         if variant.model_file not in described:

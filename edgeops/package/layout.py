@@ -39,6 +39,7 @@ _CONFIG = "application/vnd.cncf.model.weight.config.v1.raw"
 _CODE = "application/vnd.cncf.model.code.v1.raw"
 _DOC = "application/vnd.cncf.model.doc.v1.raw"
 _MEDIA = {
+    "index": _CONFIG,
     "variant": _WEIGHT,
     "features": _CONFIG,
     "rules": _CONFIG,
@@ -65,12 +66,16 @@ _DOCUMENTS = (".md", ".txt", ".rst", ".html", ".pdf", ".svg", ".png", ".jpg")
 
 @dataclass(frozen=True)
 class Part:
-    """A file on its way into a bundle: ``source`` is a file or the bytes themselves."""
+    """A file on its way into a bundle: ``source`` is a file or the bytes themselves.
+
+    ``sha256`` is what it must be, as hex characters, "" where nothing says so.
+    """
 
     path: str
     kind: str
     source: Path | bytes
     target: str | None = None
+    sha256: str = ""
 
 
 def kind_of(name: str) -> str:

@@ -8,20 +8,21 @@ or is known beforehand. A reader that compares leaves no byte that could be chan
 
 from __future__ import annotations
 
-import hashlib
 import re
 import tarfile
 from typing import IO, TYPE_CHECKING
 
 from edgeops.core.manifest import malformed
 from edgeops.errors import TrustError
+from edgeops.package.copy import copy
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
+    from edgeops.package.copy import Source
+
 BLOCK = 512
 END = bytes(2 * BLOCK)
-PIECE = 1 << 20
 MAX_MEMBERS = 10_100
 _NAME = re.compile(r"oci-layout|index\.json|blobs/sha256/[0-9a-f]{64}")
 _PAX_SIZE = re.compile(rb"\d+ size=(\d{1,19})\n")
@@ -47,7 +48,7 @@ class Writer:
         self._file = file
         self._written: dict[str, int] = {}
 
-    def blob(self, source: IO[bytes], size: int) -> str:
+    def blob(self, source: Source, size: int) -> str:
         """Copy ``size`` bytes of ``source`` in and return their sha256 as hex characters.
 
         The name of a blob is its digest, known only when it is copied: the header is put in
@@ -57,16 +58,10 @@ class Writer:
         start = self._file.tell()
         room = len(header("blobs/sha256/" + "0" * 64, size))
         self._file.seek(start + room)
-        sha = hashlib.sha256()
-        copied = 0
-        while piece := source.read(min(PIECE, size - copied + 1)):
-            sha.update(piece)
-            copied += len(piece)
-            self._file.write(piece)
+        name, copied = copy(source, size, self._file)
         if copied != size:
             message = f"it had {size} bytes and then {copied}: something is writing to it"
             raise ValueError(message)
-        name = sha.hexdigest()
         if name in self._written:
             self._file.seek(start)
             self._file.truncate()

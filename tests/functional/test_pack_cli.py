@@ -69,6 +69,7 @@ def test_pack_verify_unpack_go_round(place, run_json):
         "evidence",
         "labels",
         "sbom",
+        "index",
         "variant",
         "variant",
     ]

@@ -18,9 +18,11 @@ from edgeops.core.events import Silence
 from edgeops.core.manifest import parse_manifest
 from edgeops.errors import InputError, TrustError
 from edgeops.package import layout, tar
-from edgeops.package.bundle import inspect_bundle, is_bundle, open_bundle, write_bundle
+from edgeops.package.bundle import is_bundle, open_bundle
+from edgeops.package.inspect import inspect_bundle
 from edgeops.package.layout import Part, kind_of
 from edgeops.package.pack import Contents, pack_files
+from edgeops.package.write import write_bundle
 from tests.unit._bundles import make_bundle, make_evidence, make_variant
 
 CHECKOUT = Path(__file__).resolve().parents[2]
@@ -50,6 +52,7 @@ def test_bundle_is_an_oci_layout_that_tar_can_read(tmp_path):
         "evidence/gateway.json",
         "labels.txt",
         "sbom.cdx.json",
+        "targets.json",
         "variants/gateway/model.onnx",
         "variants/gateway/variant.json",
     ]

@@ -13,7 +13,8 @@ from edgeops.errors import EdgeopsError, InputError, TrustError
 from edgeops.package.bundle import open_bundle
 from edgeops.package.card import card
 from edgeops.package.chain import broken_links, verdict_of
-from edgeops.package.pack import Contents, include_problems, pack_files
+from edgeops.package.include import include_problems
+from edgeops.package.pack import Contents, pack_files
 from edgeops.package.sbom import sbom
 from edgeops.package.unpack import choose, write_files
 from edgeops.package.verify import verify_bundle
@@ -247,7 +248,7 @@ def test_unpack_chooses_a_target_and_what_all_share(tmp_path):
     with open_bundle(make_bundle(tmp_path)) as bundle:
         manifest = bundle.manifest
     assert [item.path for item in choose(manifest, None, "labels")] == ["labels.txt"]
-    assert len(choose(manifest, "gateway", None)) == 6
+    assert len(choose(manifest, "gateway", None)) == 7
     assert _code(choose, manifest, "gatevay", None) == ("target-unknown", 3)
     assert _code(choose, manifest, None, "model") == ("kind-unknown", 2)
 
