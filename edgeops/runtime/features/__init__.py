@@ -10,7 +10,8 @@ The document is described in ``docs/formats/features.md``, each step with its fo
 """
 
 from edgeops.runtime.features.features import Features, Made, RawInput
+from edgeops.runtime.features.fits import misfits
 from edgeops.runtime.features.form import Placement
 from edgeops.runtime.features.parse import FORMAT, parse
 
-__all__ = ["FORMAT", "Features", "Made", "Placement", "RawInput", "parse"]
+__all__ = ["FORMAT", "Features", "Made", "Placement", "RawInput", "misfits", "parse"]

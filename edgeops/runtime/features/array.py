@@ -35,9 +35,17 @@ def normalize(form: Form, options: Mapping[str, Any]) -> tuple[Run, Form]:
     mean, std = (_figures(form, options[key], key) for key in ("mean", "std"))
     scale = np.float32(options["scale"])
     if not np.all(std):
-        raise Misfit("std must not be 0")
+        raise Misfit("given a std other than 0")
+    if mean.size > 1 and std.size > 1 and mean.size != std.size:
+        raise Misfit("given as many figures for mean as for std")
+
+    size = max(mean.size, std.size)
 
     def run(value: Any, _trace: Trace) -> Any:
+        if size > 1 and value.shape[form.channel] != size:
+            raise BadValue(
+                f"there are {value.shape[form.channel]} channels", f"{size} are to be normalized"
+            )
         found = value.astype(np.float32)
         if scale != 1:
             found *= scale
@@ -52,8 +60,8 @@ def _tabled(form: Form, run: Run) -> Run:
     """Return the same step by a table of its 256 results, for 8 bit pixels: equal and faster."""
     if form.state != "pixels" or form.dtype != "uint8" or form.shape[-1] is None:
         return run
-    every = np.repeat(np.arange(256, dtype=np.uint8)[:, None], form.shape[-1], axis=1)
-    table = np.ascontiguousarray(run(every, Trace()).T)
+    every = np.repeat(np.arange(256, dtype=np.uint8)[None, :, None], form.shape[-1], axis=2)
+    table = np.ascontiguousarray(run(every, Trace())[0].T)
     if (table == table[0]).all():
         return lambda value, _trace: table[0][value]
 
@@ -70,14 +78,14 @@ def _figures(form: Form, value: Any, key: str) -> np.ndarray[Any, Any]:
     """Return a number, or one a channel shaped to be spread over the array."""
     found = np.asarray(value, np.float32)
     if not np.isfinite(found).all():
-        raise Misfit(f"{key} must fit into float32")
+        raise Misfit(f"given {key} that fits into float32")
     if not found.ndim:
         return found
     if not form.shape:
-        raise Misfit(f"{key} must be one number: there are no channels")
+        raise Misfit(f"given one number for {key}: there are no channels")
     size = form.shape[form.channel]
     if size is not None and size != found.size:
-        raise Misfit(f"{key} must have one number a channel: {size}, it has {found.size}")
+        raise Misfit(f"given one number a channel for {key}: {size}, not {found.size}")
     around = [1] * len(form.shape)
     around[form.channel] = -1
     return found.reshape(around)
@@ -87,7 +95,7 @@ def standardize(form: Form, options: Mapping[str, Any]) -> tuple[Run, Form]:
     """``(x - mean(x)) / sqrt(var(x) + epsilon)`` over the whole sample, or along one axis."""
     axis = options["axis"]
     if axis is not None and not -len(form.shape) <= axis < len(form.shape):
-        raise Misfit(f"axis must be an axis of {len(form.shape)}")
+        raise Misfit(f"given an axis of the {len(form.shape)}")
     epsilon = options["epsilon"]
 
     def run(value: Any, _trace: Trace) -> Any:
@@ -105,7 +113,7 @@ def clip(form: Form, options: Mapping[str, Any]) -> tuple[Run, Form]:
     """Bring what is below ``least`` or above ``most`` to it."""
     least, most = options["least"], options["most"]
     if least is not None and most is not None and least > most:
-        raise Misfit("least must not be above most")
+        raise Misfit("given a least that is not above most")
     dtype = np.dtype(form.dtype)
     if dtype.kind not in "fiu":
         raise Misfit(f"put before arrays of {dtype}: these have no order")
@@ -169,10 +177,10 @@ def quantize(form: Form, options: Mapping[str, Any]) -> tuple[Run, Form]:
     dtype = np.dtype(options["dtype"])
     least, most = np.iinfo(dtype).min, np.iinfo(dtype).max
     if not least <= options["zero_point"] <= most:
-        raise Misfit(f"zero_point must be from {least} to {most}")
+        raise Misfit(f"given a zero_point from {least} to {most}")
     scale, zero = np.float32(options["scale"]), np.float32(options["zero_point"])
     if not scale > 0 or not np.isfinite(scale):
-        raise Misfit("scale must be a positive float32")
+        raise Misfit("given a scale that is a positive float32")
 
     def run(value: Any, _trace: Trace) -> Any:
         found = np.rint(value.astype(np.float32) / scale) + zero
@@ -194,13 +202,13 @@ def reshape(form: Form, options: Mapping[str, Any]) -> tuple[Run, Form]:
     """Give one sample another shape; one size may be -1."""
     wanted = options["shape"]
     if wanted.count(-1) > 1:
-        raise Misfit("shape must have at most one -1")
+        raise Misfit("given a shape with at most one -1")
     known = all(size is not None for size in form.shape)
     left = math.prod(size for size in wanted if size != -1)
     if known:
         count = elements(form.shape)
         if (count != left) if -1 not in wanted else (not left or count % left):
-            raise Misfit(f"shape must have the {count} elements of {list(form.shape)}")
+            raise Misfit(f"given a shape of the {count} elements of {list(form.shape)}")
     whole_shape = tuple(
         (elements(form.shape) // left if known else None) if size == -1 else size for size in wanted
     )
@@ -221,7 +229,7 @@ def transpose(form: Form, options: Mapping[str, Any]) -> tuple[Run, Form]:
     """Change the order of the axes of one sample."""
     order = options["axes"]
     if sorted(order) != list(range(len(form.shape))):
-        raise Misfit(f"axes must name each axis from 0 to {len(form.shape) - 1} once")
+        raise Misfit(f"given each axis from 0 to {len(form.shape) - 1} once")
     shape = tuple(form.shape[axis] for axis in order)
     return lambda value, _trace: value.transpose(order), replace(
         form, state="array", shape=shape, channel=-1

@@ -121,7 +121,7 @@ def _clip(form: Form, options: Mapping[str, Any]) -> tuple[Run, Form]:
     low = -math.inf if least is None else least
     high = math.inf if most is None else most
     if low > high:
-        raise Misfit("least must not be above most")
+        raise Misfit("given a least that is not above most")
     return lambda column, _trace: np.minimum(np.maximum(column, low), high), form
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Union
 
@@ -11,7 +12,7 @@ from edgeops.errors import InputError
 from edgeops.runtime.features.checks import nearest
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Sequence
 
     from edgeops.core.variant import TensorInfo
     from edgeops.runtime.features.form import Form, Placement
@@ -121,15 +122,12 @@ class Features:
         made.extra = {name: part for name, part in parts.items() if name not in self._used}
         return made
 
-    def _check_names(self, sample: Mapping[str, Any]) -> None:
-        try:
-            given = set(sample)
-        except TypeError:
-            given = None
+    def _check_names(self, sample: Any) -> None:
+        given = set(sample) if isinstance(sample, Mapping) else None
         if given == set(self._inputs):
             return
         known = [*self._inputs]
-        if given is None or not hasattr(sample, "keys"):
+        if given is None:
             what, fix = f"the inputs cannot be {type(sample).__name__}", "give a mapping by name"
         elif given - set(known):
             name = min(map(str, given - set(known)))

@@ -256,6 +256,12 @@ def _one(problems: Problems, path: Path, item: Any) -> columns.Column | None:
     return columns.Column(found["name"], found["type"], runs, form)
 
 
+def _beside(one: tuple[int | None, ...], other: tuple[int | None, ...]) -> bool:
+    """Return whether two arrays can stand side by side on the last axis."""
+    sizes = zip(one[:-1], other[:-1])
+    return len(one) == len(other) > 0 and all(a is None or b is None or a == b for a, b in sizes)
+
+
 _FROM = either(name, listed(name, most=_MOST_INPUTS))
 _OUTPUT = {"from": Option(_FROM), "batch": Option(flag, default=True)}
 
@@ -306,10 +312,7 @@ def _joined(
 ) -> Output | None:
     """Return an output whose inputs stand side by side on the last axis."""
     first = forms[0]
-    alike = all(
-        form.dtype == first.dtype and form.shape[:-1] == first.shape[:-1] and form.shape
-        for form in forms
-    )
+    alike = all(form.dtype == first.dtype and _beside(form.shape, first.shape) for form in forms)
     if len(forms) > 1 and not alike:
         shapes = ", ".join(f"{form.dtype}{list(form.shape)}" for form in forms)
         problems.add(path, "the inputs of one output must fit each other", shapes, "same dtype")
