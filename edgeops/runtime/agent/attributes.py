@@ -58,10 +58,17 @@ def engines() -> dict[str, str]:
     found = {}
     for engine, packages in PACKAGES.items():
         for package in packages:
-            with suppress(metadata.PackageNotFoundError):
-                found[engine] = metadata.version(package)
+            with suppress(metadata.PackageNotFoundError, StopIteration):
+                found[engine] = _version(metadata.distribution(package))
                 break
     return found
+
+
+def _version(package: metadata.Distribution) -> str:
+    # The library parses the whole description, which takes longer than all else in a poll.
+    text = package.read_text("METADATA") or package.read_text("PKG-INFO") or ""
+    name = "Version:"
+    return next(line[len(name) :].strip() for line in text.splitlines() if line.startswith(name))
 
 
 def memory_mb() -> int:
