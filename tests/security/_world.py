@@ -8,8 +8,10 @@ import shutil
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any
+from unittest.mock import patch
 
 from edgeops.publish.keys import init_keys, load_keys, rotate_keys
+from tests.helpers import write_tiny_model
 from tests.unit._bundles import make_bundle, release
 
 if TYPE_CHECKING:
@@ -43,7 +45,15 @@ VERSIONS = ("1.0.0", "1.1.0", "1.2.0")
 
 
 def make_world(folder: Path) -> World:
-    """Publish three releases on one channel, and one of another project on another."""
+    """Publish three releases on one channel, and one of another project on another.
+
+    The models differ in few of their weights, so that there are deltas between the releases.
+    """
+    with patch("tests.unit._bundles.write_tiny_model", _tuned):
+        return _published(folder)
+
+
+def _published(folder: Path) -> World:
     init_keys(folder / "keys", now=NOW)
     world = World(folder, (folder / "keys" / "root.json").read_bytes())
     other = make_bundle(folder / "other", name="other", seed=90)
@@ -192,6 +202,22 @@ def new_signer() -> Any:
     from securesystemslib.signer import CryptoSigner
 
     return CryptoSigner.generate_ed25519()
+
+
+def _tuned(path: Path, *, seed: int = 0, **_: Any) -> Path:
+    """Write a model of some kilobytes whose last layer alone depends on the seed."""
+    import numpy as np
+    import onnx
+    from onnx import numpy_helper
+
+    write_tiny_model(path, hidden=400)
+    model = onnx.load(path)
+    for tensor in model.graph.initializer:
+        if tensor.name == "b2":
+            values = np.random.default_rng(seed).normal(size=3).astype(np.float32)
+            tensor.CopyFrom(numpy_helper.from_array(values, "b2"))
+    onnx.save(model, path)
+    return path
 
 
 def _meta(metadata: Any, data: bytes) -> Any:
