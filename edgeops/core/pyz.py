@@ -11,7 +11,7 @@ import ast
 import io
 import zipfile
 from importlib import metadata
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING
 
 import edgeops
@@ -117,6 +117,10 @@ def _packages(names: Sequence[str]) -> dict[str, bytes]:
                 found[inner] = path.read_bytes()
             elif file.name.upper().startswith(_LICENCES):
                 found[f"{info}/licenses/{file.name}"] = path.read_bytes()
+        # A folder without __init__.py is no package inside a zip that has no entries for folders.
+        for inner in [inner for inner in found if inner.endswith(".py")]:
+            for parent in list(PurePosixPath(inner).parents)[:-1]:
+                found.setdefault(f"{parent}/__init__.py", b"")
         stated = f"Metadata-Version: 2.1\nName: {name}\nVersion: {about.version}\n"
         found[f"{info}/METADATA"] = stated.encode()
     return found
