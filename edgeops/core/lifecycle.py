@@ -17,6 +17,8 @@ ROLLING_BACK = "rolling-back"
 STATES = (IDLE, FETCHING, STAGED, WARMING, SWITCHING, PROBATION, ROLLING_BACK)
 # States in which whatever ``current`` points at may be served and nothing is half done.
 AT_REST = (IDLE, PROBATION)
+# States in which a candidate is worked on and nothing that is served was touched.
+UNDER_WAY = (FETCHING, STAGED, WARMING)
 
 TABLE: dict[tuple[str, str], str] = {
     (IDLE, "offer"): FETCHING,
@@ -77,7 +79,7 @@ def recover(state: str, facts: Facts) -> tuple[str, list[str]]:
     what ``current`` points at. The state returned is at rest, so something is served if anything
     ever was.
     """
-    if state in (FETCHING, STAGED, WARMING):
+    if state in UNDER_WAY:
         return IDLE, [DROP_CANDIDATE, *_mended(facts)]
     if state == SWITCHING:
         if facts.candidate and facts.link == facts.candidate:

@@ -13,6 +13,7 @@ from edgeops.errors import InputError, UsageProblem
 
 if TYPE_CHECKING:
     from edgeops.core.events import Events
+    from edgeops.runtime.agent.fetch import Remote
 
 # What a device remembers of a repository, in the folder that it unpacks into.
 STATE = ".trust"
@@ -80,11 +81,10 @@ def _from_bundle(request: UnpackRequest, events: Events) -> dict[str, Any]:
 def _from_repository(request: UnpackRequest, events: Events) -> dict[str, Any]:
     from edgeops.core.manifest import parse_manifest
     from edgeops.package.unpack import check_place, choose, write_files
-    from edgeops.publish.client import fetch_blob, offered
-    from edgeops.publish.stores import open_store
+    from edgeops.runtime.agent.look import fetch_blob, offered
 
     out = request.root / request.out
-    store = open_store(request.source, request.root)
+    remote = _remote(request.source, request.root)
     anchor = _root_bytes(request.root / str(request.trusted))
     check_place(out)
     with TemporaryDirectory(prefix="edgeops-") as temporary:
@@ -92,8 +92,8 @@ def _from_repository(request: UnpackRequest, events: Events) -> dict[str, Any]:
         if (out / STATE).is_dir():
             shutil.copytree(out / STATE, state, symlinks=True)
         events.step("verifying the repository")
-        offer = offered(store, anchor, str(request.channel), state, where=request.source)
-        data = b"".join(fetch_blob(store, offer.manifest))
+        offer = offered(remote, anchor, str(request.channel), state)
+        data = b"".join(fetch_blob(remote, offer.manifest))
         manifest = parse_manifest(data, offer.manifest.digest)
         layers = choose(manifest, request.target, request.only)
         events.step("fetching files", total=len(layers))
@@ -101,17 +101,27 @@ def _from_repository(request: UnpackRequest, events: Events) -> dict[str, Any]:
             out,
             data,
             layers,
-            partial(fetch_blob, store),
+            partial(fetch_blob, remote),
             lambda folder: _keep(state, folder / STATE),
         )
-    fetched = len(data) + sum(item["bytes"] for item in files)
     return {
         **_result(out, offer.project, offer.version, offer.manifest.digest, files),
         "channel": request.channel,
         "share": offer.share,
-        "bytes_downloaded": offer.bytes + fetched,
-        "requests": offer.requests + 1 + len(files),
+        "bytes_downloaded": remote.bytes,
+        "requests": remote.requests,
     }
+
+
+def _remote(source: str, root: Path) -> Remote:
+    """Return a server that devices read from, or a store that publishers write to."""
+    from edgeops.publish.stores import open_store
+    from edgeops.runtime.agent.fetch import open_remote
+    from edgeops.runtime.agent.look import remote_of
+
+    if source.startswith(("http://", "https://")):
+        return open_remote(source)
+    return remote_of(open_store(source, root), source)
 
 
 def _keep(state: Path, place: Path) -> None:

@@ -81,7 +81,7 @@ def _from_repository(store: Store, root: bytes, to: str, channel: str, place: Pl
     from edgeops.core.evidence import parse_evidence
     from edgeops.core.manifest import parse_manifest
     from edgeops.package.unpack import write_files
-    from edgeops.publish.client import fetch_blob, offered
+    from edgeops.runtime.agent.look import fetch_blob, offered
 
     try:
         offer = offered(store, root, channel, place.scratch / "trust", where=to)

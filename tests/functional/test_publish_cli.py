@@ -71,7 +71,7 @@ def test_publish_shows_what_it_did(place, run):
     assert out.startswith("tiny 1.0.0 is on the channel beta of repo\n")
     code, out, _ = run("-C", place, *_DEVICE)
     assert code == 0
-    assert "from the channel beta, verified: 12 requests" in out
+    assert "from the channel beta, verified: 13 requests" in out
 
 
 def test_rotation_reaches_a_device(place, run_json):

@@ -88,6 +88,17 @@ def _point(home: Home, state: State) -> State:
     return replace(state, current=current, previous=previous)
 
 
+def untidy(home: Home, state: State) -> bool:
+    """Return whether an earlier update, a rollback or a kill left something to remove."""
+    kept = {slot.name for slot in (state.current, state.previous, state.candidate) if slot}
+    folders = (home.path, home.trust)
+    return (
+        any(path.name not in kept for path in home.slots.iterdir())
+        or any(home.partial.iterdir())
+        or any(path.name.startswith(".new-") for folder in folders for path in folder.iterdir())
+    )
+
+
 def clean(home: Home, state: State) -> None:
     """Remove what no slot needs, and what a kill left of files being written."""
     kept = (state.current, state.previous, state.candidate)

@@ -136,6 +136,27 @@ class Remote:
 
         self._patiently(path, once, lambda: state[0])
 
+    def pieces(self, path: str, size: int) -> Iterator[bytes]:
+        """Yield the bytes of a file, asked for once; raises as :meth:`into` does.
+
+        Fewer than ``size`` bytes are no error here: their digest is wrong.
+        """
+        done = 0
+        try:
+            with self._asked(path, 0) as answer:
+                if answer.status in _GONE:
+                    raise self._missing(path)
+                self._check(answer, path)
+                for piece in self._counted(answer):
+                    done += len(piece)
+                    if done > size:
+                        raise self._endless(path, size)
+                    yield piece
+        except Slow as error:
+            raise self._slow(path, error) from error
+        except (OSError, http.client.HTTPException) as error:
+            raise self._unreachable(path, error) from error
+
     def _whole(self, path: str, most: int, whole: bytearray) -> None:
         del whole[:]
         with self._asked(path, 0) as answer:

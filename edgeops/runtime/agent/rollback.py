@@ -18,8 +18,6 @@ if TYPE_CHECKING:
     from edgeops.runtime.agent.home import State
 
 BY_HAND = "rolled back by hand"
-# In these states another program has a candidate under way, which it then finds gone.
-_UNDER_WAY = (lifecycle.FETCHING, lifecycle.STAGED, lifecycle.WARMING)
 
 
 def rollback(path: Path, reason: str = BY_HAND) -> dict[str, Any]:
@@ -31,7 +29,7 @@ def rollback(path: Path, reason: str = BY_HAND) -> dict[str, Any]:
     home = existing(path)
     with brief(home):
         state = home.read()
-        if state.state not in _UNDER_WAY:
+        if state.state not in lifecycle.UNDER_WAY:  # who is at work there finds it gone
             state = recover(home, state)
         _check(state, str(home.path))
         bad = state.current

@@ -7,7 +7,7 @@ is in storage.
 from __future__ import annotations
 
 import errno
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field, replace
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any
@@ -21,7 +21,7 @@ from edgeops.errors import EdgeopsError, InputError, RefusedError, TrustError
 from edgeops.runtime.agent import clock, files, log, slots
 from edgeops.runtime.agent.attributes import attributes
 from edgeops.runtime.agent.blobs import Blobs, disk_full
-from edgeops.runtime.agent.changes import brief, clean, finish_switch, move, recover
+from edgeops.runtime.agent.changes import brief, clean, finish_switch, move, recover, untidy
 from edgeops.runtime.agent.fetch import open_remote
 from edgeops.runtime.agent.fetching import Fetching
 from edgeops.runtime.agent.home import Home, Slot
@@ -233,6 +233,8 @@ class _Run:
                     **{name: getattr(there, name) for name in _OWNED},
                 )
             )
+        if untidy(self.home, self.state):
+            clean(self.home, self.state)
         return self.result(outcome, why)
 
     # Taking a release
@@ -245,13 +247,14 @@ class _Run:
         )
         log.write(self.home.path, "offer", version=offer.version, digest=offer.digest)
         try:
-            manifest, layers = self._fetch(offer)
-            folder = self._stage(offer, layers)
-            if self.stop():
-                return self._stopped()
-            self._warm(manifest, folder)
+            with _disk(self.home.path):
+                manifest, layers = self._fetch(offer)
+                if self.stop():
+                    return self._stopped()
+                self._warm(manifest, self._stage(offer, layers))
         except EdgeopsError as error:
-            self._failed(offer, error)
+            with suppress(OSError):  # what cannot be written now, the next start finds out
+                self._failed(offer, error)
             raise
         except _Superseded:
             self.state = self.home.read()
@@ -335,6 +338,12 @@ class _Run:
         if error.code == "disk-full":
             # What was fetched halfway makes way, so that the device can write its state again.
             self.blobs.collect(slots.needed(self.home, [self.state.current, self.state.previous]))
+        with brief(self.home):
+            there = self.home.read()
+            if there.state not in lifecycle.UNDER_WAY:
+                # The switch was begun: it is finished or taken back, as after a kill.
+                self.state = recover(self.home, there)
+                return
         self._move("failed", candidate=None, refused=self.state.refused, target=self.state.target)
         if error.code in _FINAL:
             clean(self.home, self.state)
