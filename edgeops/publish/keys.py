@@ -1,16 +1,7 @@
-"""Signing keys and the root of trust: a folder with four ed25519 keys and every root.json so far.
+"""Signing keys and the root of trust: made once, rotated without losing those who trust them.
 
-Files of a keys folder:
-
-* ``root.json``: the trusted root that devices ship with, the newest version.
-* ``roots/N.root.json``: all versions, which a repository must be able to serve.
-* ``root.pem targets.pem snapshot.pem timestamp.pem``: private keys (PKCS8, mode 0600, encrypted
-  when EDGEOPS_KEY_PASSPHRASE is set). targets.pem also signs bundles.
-* ``ROLE.previous.pem``: the key before the last rotation, which signs along until the repository
-  serves the new root. ``ROLE.next.pem`` exists only while a rotation is being written.
-* ``release.pub``: the public key of targets.pem.
-
-Publishing needs all but root.pem, which may be kept elsewhere.
+A root key signs roots and nothing else. Where there are several, a new root needs so many of them
+as the threshold says, of the old and of the new ones; their holders may sign one after another.
 """
 
 from __future__ import annotations
@@ -18,68 +9,62 @@ from __future__ import annotations
 import os
 import shutil
 import tempfile
-from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from edgeops.core.files import disk_errors, write_atomic
-from edgeops.errors import InputError, MissingError, TrustError
+from edgeops.errors import InputError
+from edgeops.publish.keystore import (
+    LIFETIME,
+    OFFLINE,
+    ONLINE,
+    PASSPHRASE,
+    ROLES,
+    Keys,
+    expiry,
+    generate,
+    keys_missing,
+    load_keys,
+    parse_root,
+    present,
+    read_private,
+    read_signer,
+    root_files,
+    signer,
+    write_private,
+    write_public,
+    write_root,
+)
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Sequence
+    from datetime import datetime
 
-ROLES = ("root", "targets", "snapshot", "timestamp")
-ONLINE = ROLES[1:]
-# How long metadata is good for. A device that sees nothing newer for so long refuses to update
-# (and goes on serving): publishing anything, or the same bundle again, renews what is past half.
-LIFETIME = {
-    "root": timedelta(days=730),
-    "targets": timedelta(days=365),
-    "releases": timedelta(days=365),
-    "snapshot": timedelta(days=90),
-    "timestamp": timedelta(days=30),
-}
-PASSPHRASE = "EDGEOPS_KEY_PASSPHRASE"  # noqa: S105 - the name of the variable, no passphrase
-_MODE_KEY = 0o600
-
-
-@dataclass(frozen=True)
-class Keys:
-    """A keys folder that was read: ``root`` is tuf's Metadata[Root], ``roots`` all versions' bytes.
-
-    ``signers`` are securesystemslib signers by role: the current key first, then the previous one.
-    """
-
-    folder: Path
-    root: Any
-    roots: Mapping[int, bytes]
-    signers: Mapping[str, tuple[Any, ...]]
-
-    def sign_release(self, data: bytes) -> bytes:
-        """Return the raw ed25519 signature of the release key over ``data``."""
-        return bytes.fromhex(self.signers["targets"][0].sign(data).signature)
-
-    def release_keys(self) -> dict[str, Any]:
-        """Return the public keys that bundles may be signed with: the current and the last one."""
-        from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
-
-        public = [item.public_key for item in self.signers["targets"]]
-        return {
-            str(key.keyid): Ed25519PublicKey.from_public_bytes(bytes.fromhex(key.keyval["public"]))
-            for key in public
-        }
-
-    @property
-    def release_keyid(self) -> str:
-        """The id of the release key in repository metadata."""
-        return str(self.signers["targets"][0].public_key.keyid)
+__all__ = [
+    "LIFETIME",
+    "ONLINE",
+    "ROLES",
+    "Keys",
+    "expiry",
+    "init_keys",
+    "keys_missing",
+    "load_keys",
+    "parse_root",
+    "present",
+    "rotate_keys",
+    "sign_root",
+]
+PENDING = "pending.root.json"
+_MOST_ROOT_KEYS = 16
 
 
-def init_keys(folder: Path, *, now: datetime | None = None) -> dict[str, Any]:
-    """Make the four keys and the first root.json in a new or empty folder.
+def init_keys(
+    folder: Path, *, root_keys: int = 1, threshold: int = 1, now: datetime | None = None
+) -> dict[str, Any]:
+    """Make the keys and the first root.json in a new or empty folder.
 
-    Returns ``public``, ``root`` (paths) and ``expires``. Raises InputError ``keys-exist``.
+    Returns ``public``, ``root`` (paths) and ``expires``. Raises InputError ``keys-exist`` or
+    ``threshold-invalid``.
     """
     if folder.is_dir() and any(folder.iterdir()):
         raise InputError(
@@ -89,11 +74,12 @@ def init_keys(folder: Path, *, now: datetime | None = None) -> dict[str, Any]:
             why="keys that devices trust must never be overwritten",
             fix="choose another folder, or replace one key with: edgeops keys rotate DIR --role ROLE",
         )
+    _check_threshold(root_keys, threshold)
     folder.parent.mkdir(parents=True, exist_ok=True)
     with disk_errors(folder):
         new = Path(tempfile.mkdtemp(prefix=f".{folder.name}.", dir=folder.parent))
         try:
-            root = _write_first(new, now)
+            root = _write_first(new, root_keys, threshold, now)
             new.replace(folder)
         except BaseException:
             shutil.rmtree(new, ignore_errors=True)
@@ -101,32 +87,54 @@ def init_keys(folder: Path, *, now: datetime | None = None) -> dict[str, Any]:
     return {
         "public": str(folder / "release.pub"),
         "root": str(folder / "root.json"),
+        "offline": [str(path) for path in root_files(folder)],
+        "threshold": threshold,
         "version": 1,
         "expires": root.expires.isoformat(),
         "encrypted": bool(os.environ.get(PASSPHRASE)),
     }
 
 
-def _write_first(folder: Path, now: datetime | None) -> Any:
+def _write_first(folder: Path, root_keys: int, threshold: int, now: datetime | None) -> Any:
     from tuf.api.metadata import Metadata, Root
 
-    private = {role: _generate() for role in ROLES}
     root = Root(expires=expiry("root", now), consistent_snapshot=True)
+    private = {role: generate() for role in ONLINE}
     for role, key in private.items():
-        root.add_key(_signer(key).public_key, role)
-        _write_private(folder / f"{role}.pem", key)
+        root.add_key(signer(key).public_key, role)
+        write_private(folder / f"{role}.pem", key)
+    signers = []
+    for number in range(1, root_keys + 1):
+        key = generate()
+        signers.append(signer(key))
+        root.add_key(signers[-1].public_key, "root")
+        write_private(folder / OFFLINE / f"root-{number}.pem", key)
+    root.roles["root"].threshold = threshold
     metadata = Metadata(root)
-    metadata.sign(_signer(private["root"]))
-    _write_public(folder, private["targets"])
-    _write_root(folder, metadata)
+    for item in signers:
+        metadata.sign(item, append=True)
+    write_public(folder, private["targets"])
+    write_root(folder, metadata)
     return root
 
 
-def rotate_keys(folder: Path, role: str, *, now: datetime | None = None) -> dict[str, Any]:
-    """Replace the key of a role: root.json gets the next version, signed by old and new root key.
+def rotate_keys(
+    folder: Path,
+    role: str,
+    *,
+    replaced: str | None = None,
+    threshold: int | None = None,
+    others: Sequence[Path] = (),
+    now: datetime | None = None,
+) -> dict[str, Any]:
+    """Replace the key of a role: root.json gets the next version, signed by root keys old and new.
 
-    Killed anywhere, the folder holds the old keys or the new ones: root.json decides which of the
-    key files of a role is current. Raises InputError ``role-unknown`` and what reading keys raises.
+    Of several root keys ``replaced`` is the one to go, by its file's name or the begin of its id.
+    ``others`` are root keys that lie elsewhere. Where too few root keys are at hand, the new root
+    waits in ``pending.root.json`` for :func:`sign_root`. Killed anywhere, the folder holds the old
+    keys or the new ones: root.json decides which of the key files of a role is current. Raises
+    InputError ``role-unknown``, ``rotation-pending``, ``root-key-unsaid`` or
+    ``threshold-invalid``, and what reading keys raises.
     """
     if role not in ROLES:
         raise InputError(
@@ -136,207 +144,182 @@ def rotate_keys(folder: Path, role: str, *, now: datetime | None = None) -> dict
             why=f"the roles are {', '.join(ROLES)}",
             fix=f"say one of them: edgeops keys rotate {folder} --role timestamp",
         )
-    keys = load_keys(folder, roles=("root",))
-    metadata, before = keys.root, keys.signers["root"][0]
-    key = _generate()
-    for keyid in list(metadata.signed.roles[role].keyids):
-        metadata.signed.revoke_key(keyid, role)
-    metadata.signed.add_key(_signer(key).public_key, role)
+    metadata = load_keys(folder, roles=()).root
+    _settle(folder, metadata)
+    if (folder / PENDING).is_file():
+        raise InputError(
+            "rotation-pending",
+            "another rotation waits for signatures",
+            where=str(folder / PENDING),
+            why="a root follows the one before it; two cannot be made at once",
+            fix=f"finish it: edgeops keys sign {folder}; or remove {PENDING} to give it up",
+        )
+    signers = _signers(folder, others)
+    if not any(item.public_key.keyid in metadata.signed.roles["root"].keyids for item in signers):
+        raise keys_missing(folder / OFFLINE)
+    key = generate()
+    old = _replaced(folder, metadata, role, replaced)
+    metadata.signed.revoke_key(old, role)
+    metadata.signed.add_key(signer(key).public_key, role)
+    if threshold is not None:
+        _check_threshold(len(metadata.signed.roles["root"].keyids), threshold)
+        metadata.signed.roles["root"].threshold = threshold
     metadata.signed.version += 1
     metadata.signed.expires = expiry("root", now)
     metadata.signatures.clear()
-    metadata.sign(before)
-    if role == "root":
-        metadata.sign(_signer(key), append=True)
-    _write_private(folder / f"{role}.next.pem", key)
-    _write_root(folder, metadata)
-    if role == "targets":
-        _write_public(folder, key)
-    current = folder / f"{role}.pem"
-    if current.exists():
-        current.replace(folder / f"{role}.previous.pem")
-    (folder / f"{role}.next.pem").replace(current)
+    for item in (*signers, *([signer(key)] if role == "root" else [])):
+        metadata.sign(item, append=True)
+    place = _free(folder) if role == "root" else folder / f"{role}.next.pem"
+    write_private(place, key)
+    write_atomic(folder / PENDING, metadata.to_bytes())
+    return {**_finish(folder), "role": role}
+
+
+def sign_root(path: Path, others: Sequence[Path] = ()) -> dict[str, Any]:
+    """Sign a root that waits for signatures, and put it in force when it has enough.
+
+    ``path`` is a keys folder, or a copy of its ``pending.root.json`` that a holder of a root key
+    was sent: that is signed in place. ``others`` are root keys or folders of them. Raises
+    InputError ``rotation-none``, MissingError ``keys-missing``.
+    """
+    from tuf.api.metadata import Metadata
+
+    pending = path / PENDING if path.is_dir() else path
+    if not pending.is_file():
+        raise InputError(
+            "rotation-none",
+            f"no root waits for signatures in {path}",
+            where=str(pending),
+            why="it was finished, or none was begun",
+            fix=f"begin one: edgeops keys rotate {path} --role ROLE",
+        )
+    metadata: Any = _parsed(pending, Metadata)
+    for item in _signers(path if path.is_dir() else None, others):
+        metadata.sign(item, append=True)
+    write_atomic(pending, metadata.to_bytes())
+    if path.is_dir():
+        return _finish(path)
     return {
-        "public": str(folder / "release.pub"),
-        "root": str(folder / "root.json"),
+        "root": str(path),
         "version": metadata.signed.version,
-        "expires": metadata.signed.expires.isoformat(),
-        "role": role,
+        "signatures": len(metadata.signatures),
+        "complete": False,
     }
 
 
-def load_keys(folder: Path, roles: tuple[str, ...] = ONLINE) -> Keys:
-    """Read root.json and the private keys of ``roles``.
+def _finish(folder: Path) -> dict[str, Any]:
+    """Put a pending root in force when enough keys of the old and the new root signed it."""
+    from tuf.api.metadata import Metadata
 
-    Raises MissingError ``keys-missing`` or ``key-locked``, InputError ``key-malformed`` or
-    ``key-passphrase``, TrustError ``root-malformed`` or ``key-foreign``.
-    """
-    if not (folder / "root.json").is_file():
-        raise keys_missing(folder)
-    data = (folder / "root.json").read_bytes()
-    metadata = parse_root(data, str(folder / "root.json"))
-    signers = {role: _signers(folder, metadata, role) for role in roles}
-    roots = {metadata.signed.version: data}
-    for path in (folder / "roots").glob("*.root.json"):
-        number = path.name.split(".")[0]
-        if number.isdigit() and int(number) < metadata.signed.version:
-            roots[int(number)] = path.read_bytes()
-    return Keys(folder, metadata, roots, signers)
+    before = load_keys(folder, roles=()).root
+    pending: Any = _parsed(folder / PENDING, Metadata)
+    known = {*before.signed.roles["root"].keyids, *pending.signed.roles["root"].keyids}
+    for keyid in [keyid for keyid in pending.signatures if keyid not in known]:
+        del pending.signatures[keyid]
+    found = pending.signed.get_root_verification_result(
+        before.signed, pending.signed_bytes, pending.signatures
+    )
+    needs = {
+        name: {"have": len(part.signed), "need": part.threshold}
+        for name, part in (("old", found.first), ("new", found.second))
+    }
+    if found.verified:
+        write_root(folder, pending)
+        _settle(folder, pending)
+    return {
+        "public": str(folder / "release.pub"),
+        "root": str(folder / "root.json"),
+        "version": pending.signed.version,
+        "expires": pending.signed.expires.isoformat(),
+        "complete": found.verified,
+        "signatures": needs,
+        "pending": None if found.verified else str(folder / PENDING),
+    }
 
 
-def present(folder: Path, role: str) -> bool:
-    """Return whether a keys folder has a private key for an online role."""
-    return (folder / f"{role}.pem").is_file() or (folder / f"{role}.next.pem").is_file()
+def _settle(folder: Path, root: Any) -> None:
+    """Give key files the names that fit a root in force; a rotation may have been killed before."""
+    for role in ONLINE:
+        new = folder / f"{role}.next.pem"
+        if new.is_file() and read_signer(new).public_key.keyid in _keyids(root, role):
+            if role == "targets":
+                write_public(folder, read_private(new))
+            if (folder / f"{role}.pem").is_file():
+                (folder / f"{role}.pem").replace(folder / f"{role}.previous.pem")
+            new.replace(folder / f"{role}.pem")
+    pending = folder / PENDING
+    if pending.is_file() and pending.read_bytes() == (folder / "root.json").read_bytes():
+        pending.unlink()
 
 
-def keys_missing(folder: Path) -> MissingError:
-    """Return the error for a folder that holds no keys."""
-    return MissingError(
-        "keys-missing",
-        f"there are no signing keys in {folder}",
+def _signers(folder: Path | None, others: Sequence[Path]) -> list[Any]:
+    """Return the signers of all root keys at hand."""
+    paths = root_files(folder) if folder else []
+    for other in others:
+        found = sorted(other.glob("*.pem")) if other.is_dir() else [other]
+        if not found or not found[0].is_file():
+            raise keys_missing(other)
+        paths += found
+    return [read_signer(path) for path in paths]
+
+
+def _replaced(folder: Path, root: Any, role: str, said: str | None) -> str:
+    """Return the id of the key to replace."""
+    keyids = list(_keyids(root, role))
+    if said is None and len(keyids) == 1:
+        return str(keyids[0])
+    names = {
+        path.stem: read_signer(path).public_key.keyid
+        for path in root_files(folder)
+        if role == "root"
+    }
+    wanted = names.get((said or "").removesuffix(".pem"), said or "-")
+    found = [keyid for keyid in keyids if keyid.startswith(wanted)]
+    if len(found) == 1:
+        return str(found[0])
+    raise InputError(
+        "root-key-unsaid",
+        f"say which of the {len(keyids)} keys of {role} is replaced",
         where=str(folder),
-        why="signing keys are made once, kept outside version control and never downloaded",
-        fix="copy them there from where you keep them, for devices trust no others;\n"
-        f"only for a new repository make new ones: edgeops keys init {folder}",
+        why="their ids begin with " + ", ".join(keyid[:8] for keyid in keyids),
+        fix=f"edgeops keys rotate {folder} --role {role} --replace {keyids[0][:8]}",
     )
 
 
-def parse_root(data: bytes, where: str) -> Any:
-    """Return root.json as tuf's Metadata, checked to be signed by its own root keys.
+def _free(folder: Path) -> Path:
+    numbers = range(1, 10 * _MOST_ROOT_KEYS)
+    places = (folder / OFFLINE / f"root-{number}.pem" for number in numbers)
+    return next(place for place in places if not place.exists())
 
-    Raises TrustError ``root-malformed``.
-    """
-    from tuf.api.exceptions import RepositoryError
-    from tuf.api.metadata import Metadata, Root
+
+def _keyids(root: Any, role: str) -> list[str]:
+    return list(root.signed.roles[role].keyids)
+
+
+def _parsed(path: Path, kind: Any) -> Any:
     from tuf.api.serialization import DeserializationError
 
     try:
-        metadata: Any = Metadata.from_bytes(data)
-        if not isinstance(metadata.signed, Root):
-            message = f"it is {metadata.signed.type} metadata"
-            raise TypeError(message)
-        metadata.verify_delegate("root", metadata)
-    except (RepositoryError, DeserializationError, TypeError, ValueError) as error:
-        raise TrustError(
-            "root-malformed",
-            f"{where} is no root of trust",
-            where=where,
+        metadata = kind.from_bytes(path.read_bytes())
+        _ = metadata.signed.roles["root"]
+    except (DeserializationError, AttributeError, KeyError) as error:
+        raise InputError(
+            "rotation-none",
+            f"{path} is no root that waits for signatures",
+            where=str(path),
             why=str(error) or type(error).__name__,
-            fix="take the root.json that edgeops keys init wrote, from a copy you trust",
+            fix="take a copy of pending.root.json as edgeops keys rotate wrote it",
         ) from error
     return metadata
 
 
-def expiry(role: str, now: datetime | None = None) -> datetime:
-    """Return when metadata of a role that is signed now expires, in whole seconds of UTC."""
-    return (now or datetime.now(UTC)).replace(microsecond=0) + LIFETIME[role]
-
-
-def _generate() -> Any:
-    from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
-
-    return Ed25519PrivateKey.generate()
-
-
-def _signer(private: Any) -> Any:
-    from securesystemslib.signer import CryptoSigner
-
-    return CryptoSigner(private)
-
-
-def _signers(folder: Path, root: Any, role: str) -> tuple[Any, ...]:
-    """Return the signers of a role, the one that root.json names first."""
-    names = [f"{role}.pem", f"{role}.next.pem", f"{role}.previous.pem"]
-    found = [folder / name for name in names if (folder / name).is_file()]
-    if not found:
-        raise keys_missing(folder / f"{role}.pem")
-    signers = [_signer(_read_private(path)) for path in found]
-    keyids = root.signed.roles[role].keyids
-    current = [item for item in signers if item.public_key.keyid in keyids]
-    if not current:
-        raise TrustError(
-            "key-foreign",
-            f"{found[0].name} is not the key that root.json names for {role}",
-            where=str(folder),
-            why=f"root.json version {root.signed.version} names {', '.join(keyids)[:12]}",
-            fix="put the key and the root.json that belong together into one folder",
+def _check_threshold(root_keys: int, threshold: int) -> None:
+    if not 1 <= threshold <= root_keys <= _MOST_ROOT_KEYS:
+        raise InputError(
+            "threshold-invalid",
+            f"{threshold} of {root_keys} root keys cannot be asked for",
+            where="--threshold",
+            why=f"there may be 1 to {_MOST_ROOT_KEYS} root keys, and at least one and at most "
+            "all of them must sign",
+            fix="say for example --root-keys 3 --threshold 2",
         )
-    return (*current, *(item for item in signers if item not in current))
-
-
-def _read_private(path: Path) -> Any:
-    from cryptography.exceptions import UnsupportedAlgorithm
-    from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
-    from cryptography.hazmat.primitives.serialization import load_pem_private_key
-
-    data = path.read_bytes()
-    encrypted = b"ENCRYPTED" in data.split(b"\n", 1)[0]
-    passphrase = os.environ.get(PASSPHRASE, "").encode()
-    if encrypted and not passphrase:
-        raise MissingError(
-            "key-locked",
-            f"{path.name} is encrypted and no passphrase was given",
-            where=str(path),
-            why=f"the variable {PASSPHRASE} is not set",
-            fix=f"set {PASSPHRASE} to the passphrase the keys were made with",
-        )
-    try:
-        key = load_pem_private_key(data, passphrase if encrypted else None)
-    except (ValueError, TypeError, UnsupportedAlgorithm) as error:
-        if encrypted:
-            raise InputError(
-                "key-passphrase",
-                f"the passphrase does not open {path.name}",
-                where=str(path),
-                why=f"{PASSPHRASE} is not the one the keys were made with",
-                fix=f"set {PASSPHRASE} to the passphrase the keys were made with",
-            ) from error
-        raise _key_malformed(path, str(error)) from error
-    if not isinstance(key, Ed25519PrivateKey):
-        raise _key_malformed(path, f"it is a {type(key).__name__}")
-    return key
-
-
-def _key_malformed(path: Path, why: str) -> InputError:
-    return InputError(
-        "key-malformed",
-        f"{path.name} is no ed25519 private key in PEM form",
-        where=str(path),
-        why=why,
-        fix="restore the file from a backup, or replace the key with: edgeops keys rotate",
-    )
-
-
-def _write_private(path: Path, key: Any) -> None:
-    from cryptography.hazmat.primitives.serialization import (
-        BestAvailableEncryption,
-        Encoding,
-        NoEncryption,
-        PrivateFormat,
-    )
-
-    passphrase = os.environ.get(PASSPHRASE, "").encode()
-    protection = BestAvailableEncryption(passphrase) if passphrase else NoEncryption()
-    data = key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, protection)
-    temporary = path.with_name(f".{path.name}.new")
-    with disk_errors(path):
-        handle = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, _MODE_KEY)
-        with os.fdopen(handle, "wb") as file:
-            file.write(data)
-            file.flush()
-            os.fsync(file.fileno())
-        temporary.chmod(_MODE_KEY)
-        temporary.replace(path)
-
-
-def _write_public(folder: Path, private: Any) -> None:
-    from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
-
-    data = private.public_key().public_bytes(Encoding.PEM, PublicFormat.SubjectPublicKeyInfo)
-    write_atomic(folder / "release.pub", data)
-
-
-def _write_root(folder: Path, metadata: Any) -> None:
-    data = metadata.to_bytes()
-    write_atomic(folder / "roots" / f"{metadata.signed.version}.root.json", data)
-    write_atomic(folder / "root.json", data)

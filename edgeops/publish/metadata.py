@@ -17,13 +17,13 @@ from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
 from edgeops.errors import TrustError
-from edgeops.publish.keys import LIFETIME, expiry, parse_root
+from edgeops.publish.keystore import LIFETIME, expiry, parse_root
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
     from edgeops.core.contracts import Store
-    from edgeops.publish.keys import Keys
+    from edgeops.publish.keystore import Keys
 
 METADATA = "metadata"
 TARGETS = "targets"

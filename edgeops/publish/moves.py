@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 
     from edgeops.core.contracts import Store
     from edgeops.publish.channels import Terms
-    from edgeops.publish.keys import Keys
+    from edgeops.publish.keystore import Keys
     from edgeops.publish.metadata import Served, Written
 
 

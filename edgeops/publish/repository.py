@@ -33,7 +33,7 @@ if TYPE_CHECKING:
     from edgeops.core.events import Events
     from edgeops.core.manifest import Descriptor
     from edgeops.publish.deltas import Deltas
-    from edgeops.publish.keys import Keys
+    from edgeops.publish.keystore import Keys
     from edgeops.publish.metadata import Served
 
     Pieces = Callable[[Descriptor], Iterator[bytes]]

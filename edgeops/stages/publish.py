@@ -286,12 +286,35 @@ def _check_signer(bundle: Bundle, keys: Keys) -> None:
     verify_signature(bundle, keys.release_keys())
 
 
-def rotate_and_renew(root: Path, folder: Path, role: str, to: str | None) -> dict[str, Any]:
+@dataclass(frozen=True)
+class RotateRequest:
+    """What ``edgeops keys rotate`` was asked for; see :func:`edgeops.publish.keys.rotate_keys`."""
+
+    root: Path
+    folder: Path
+    role: str
+    to: str | None = None
+    replaced: str | None = None
+    threshold: int | None = None
+    others: Sequence[Path] = ()
+
+
+def rotate_and_renew(request: RotateRequest) -> dict[str, Any]:
     """Replace the key of a role and, with ``to``, bring the new root into that repository."""
     from edgeops.publish.keys import load_keys, rotate_keys
     from edgeops.publish.repository import renew
     from edgeops.publish.stores import open_store
 
-    result = rotate_keys(root / folder, role)
-    renewed = renew(open_store(to, root), load_keys(root / folder)) if to else {}
-    return {**result, "repository": to, "bytes_uploaded": renewed.get("bytes_uploaded", 0)}
+    folder = request.root / request.folder
+    result = rotate_keys(
+        folder,
+        request.role,
+        replaced=request.replaced,
+        threshold=request.threshold,
+        others=[request.root / path for path in request.others],
+    )
+    written = 0
+    if request.to and result["complete"]:
+        store = open_store(request.to, request.root)
+        written = renew(store, load_keys(folder))["bytes_uploaded"]
+    return {**result, "repository": request.to, "bytes_uploaded": written}

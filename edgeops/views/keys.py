@@ -9,9 +9,20 @@ if TYPE_CHECKING:
 
 
 def view(result: Mapping[str, Any]) -> Iterator[str]:
-    """Yield where the public parts lie and what to keep safe."""
+    """Yield where the public parts lie, what to keep safe, and which signatures are missing."""
+    if "public" not in result:
+        yield f"{result['root']} has {result['signatures']} signatures: send it back"
+        return
+    if result.get("complete") is False:
+        yield f"waits     {result['pending']}   version {result['version']}"
+        for name, count in result["signatures"].items():
+            yield f"          {count['have']} of {count['need']} signatures of the {name} root keys"
+        yield "sign it   edgeops keys sign DIR --with KEY, where the other root keys are"
+        return
     yield f"root      {result['root']}   version {result['version']}: devices ship with it"
     yield f"public    {result['public']}   for edgeops verify --key"
+    for path in result.get("offline", ()):
+        yield f"offline   {path}   keep it away from here: only keys rotate needs it"
     yield f"expires   {result['expires'][:10]}"
     if result.get("encrypted") is False:
         yield "the private keys are not encrypted: keep the folder out of version control"

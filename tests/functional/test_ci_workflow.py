@@ -181,7 +181,7 @@ def packed_keys(root):
         archive.add(
             root / ".edgeops/keys",
             "keys",
-            filter=lambda item: None if item.name.endswith("root.pem") else item,
+            filter=lambda item: None if "/offline" in item.name else item,
         )
     return base64.b64encode(buffer.getvalue()).decode()
 

@@ -10,7 +10,15 @@ import pytest
 
 from edgeops.errors import EdgeopsError
 from edgeops.publish import keys as module
-from edgeops.publish.keys import LIFETIME, ROLES, init_keys, load_keys, parse_root, rotate_keys
+from edgeops.publish.keys import (
+    LIFETIME,
+    ROLES,
+    init_keys,
+    load_keys,
+    parse_root,
+    rotate_keys,
+    sign_root,
+)
 
 NOW = datetime(2026, 1, 1, tzinfo=UTC)
 
@@ -27,8 +35,8 @@ def test_init_writes_four_private_keys_a_root_and_the_release_key(tmp_path):
     assert names == [
         "1.root.json",
         "release.pub",
+        "root-1.pem",
         "root.json",
-        "root.pem",
         "snapshot.pem",
         "targets.pem",
         "timestamp.pem",
@@ -36,8 +44,10 @@ def test_init_writes_four_private_keys_a_root_and_the_release_key(tmp_path):
     assert result["root"] == str(tmp_path / "keys" / "root.json")
     assert result["public"] == str(tmp_path / "keys" / "release.pub")
     assert result["expires"] == "2028-01-01T00:00:00+00:00"
-    for role in ROLES:
-        assert (tmp_path / "keys" / f"{role}.pem").stat().st_mode & 0o777 == 0o600
+    for path in (tmp_path / "keys").rglob("*.pem"):
+        assert path.stat().st_mode & 0o777 == 0o600
+    assert result["offline"] == [str(tmp_path / "keys" / "offline" / "root-1.pem")]
+    assert (tmp_path / "keys" / "offline").stat().st_mode & 0o777 == 0o700
     assert (tmp_path / "keys").stat().st_mode & 0o777 == 0o700
 
 
@@ -81,7 +91,7 @@ def test_missing_keys_say_how_to_make_them(tmp_path):
 
 def test_publishing_does_not_need_the_root_key(tmp_path):
     init_keys(tmp_path / "keys")
-    (tmp_path / "keys" / "root.pem").unlink()
+    shutil.rmtree(tmp_path / "keys" / "offline")
     assert set(load_keys(tmp_path / "keys").signers) == {"targets", "snapshot", "timestamp"}
     assert _code(rotate_keys, tmp_path / "keys", "timestamp") == ("keys-missing", 4)
 
@@ -134,7 +144,10 @@ def test_rotation_makes_the_next_root_signed_by_the_old_one(tmp_path, role):
         if before.signers[name][0].public_key.keyid != after.signers[name][0].public_key.keyid
     ]
     assert changed == [role]
-    assert len(after.signers[role]) == 2
+    # The replaced root key signs nothing more; that of another role signs along for a while.
+    assert len(after.signers[role]) == (1 if role == "root" else 2)
+    assert result["complete"] is True
+    assert result["pending"] is None
     assert ((tmp_path / "keys" / "release.pub").read_bytes() != public) == (role == "targets")
 
 
@@ -157,7 +170,7 @@ def test_rotation_stopped_anywhere_leaves_usable_keys(tmp_path, monkeypatch, ste
 
         return stopping
 
-    for name in ("_write_private", "_write_public", "write_atomic"):
+    for name in ("write_private", "write_public", "write_root", "write_atomic"):
         monkeypatch.setattr(module, name, stop_at(getattr(module, name)))
     monkeypatch.setattr(module.Path, "replace", stop_at(module.Path.replace), raising=True)
     with pytest.raises(KeyboardInterrupt):
@@ -166,12 +179,134 @@ def test_rotation_stopped_anywhere_leaves_usable_keys(tmp_path, monkeypatch, ste
     keys = load_keys(tmp_path / "keys")
     assert keys.root.signed.version in (1, 2)
     assert keys.release_keyid in keys.root.signed.roles["targets"].keyids
+    # What was begun can be finished, or another rotation made.
+    if (tmp_path / "keys" / "pending.root.json").exists():
+        assert sign_root(tmp_path / "keys")["complete"] is True
+    else:
+        rotate_keys(tmp_path / "keys", "targets")
+    keys = load_keys(tmp_path / "keys", roles=ROLES)
+    assert keys.release_keyid in keys.root.signed.roles["targets"].keyids
 
 
 def test_lifetimes_are_as_documented():
     assert {role: life.days for role, life in LIFETIME.items()} == {
         "root": 730,
         "targets": 365,
+        "releases": 365,
         "snapshot": 90,
         "timestamp": 30,
     }
+
+
+# Several root keys, several holders.
+
+
+@pytest.fixture
+def three(tmp_path):
+    """Keys with a threshold of two of three, each root key with a holder of its own."""
+    init_keys(tmp_path / "keys", root_keys=3, threshold=2, now=NOW)
+    for number in (1, 2, 3):
+        (tmp_path / f"holder{number}").mkdir()
+        (tmp_path / "keys" / "offline" / f"root-{number}.pem").rename(
+            tmp_path / f"holder{number}" / f"root-{number}.pem"
+        )
+    return tmp_path
+
+
+def test_init_makes_as_many_root_keys_as_are_asked_for(tmp_path):
+    result = init_keys(tmp_path / "keys", root_keys=3, threshold=2)
+    assert len(result["offline"]) == 3
+    root = parse_root((tmp_path / "keys" / "root.json").read_bytes(), "root.json")
+    assert len(root.signatures) == 3
+    assert root.signed.roles["root"].threshold == 2
+
+
+@pytest.mark.parametrize(("keys", "threshold"), [(1, 2), (0, 0), (3, 0), (17, 1)])
+def test_a_threshold_that_cannot_be_met_is_refused(tmp_path, keys, threshold):
+    found = _code(init_keys, tmp_path / "keys", root_keys=keys, threshold=threshold)
+    assert found == ("threshold-invalid", 3)
+    assert not (tmp_path / "keys").exists()
+
+
+@pytest.mark.parametrize("role", ROLES)
+def test_holders_of_root_keys_sign_one_after_another(three, role):
+    keys = three / "keys"
+    before = (keys / "root.json").read_bytes()
+    old = load_keys(keys, roles=()).root
+    replaced = old.signed.roles["root"].keyids[2] if role == "root" else None
+    begun = rotate_keys(keys, role, replaced=replaced, others=[three / "holder1"], now=NOW)
+    assert begun["complete"] is False
+    assert begun["signatures"]["old"] == {"have": 1, "need": 2}
+    assert (keys / "root.json").read_bytes() == before
+    assert _code(rotate_keys, keys, "snapshot", others=[three / "holder1"]) == (
+        "rotation-pending",
+        3,
+    )
+    load_keys(keys)  # publishing goes on with the old keys meanwhile
+    # The second holder is sent the file, signs it where the key is, and sends it back.
+    shutil.copy(keys / "pending.root.json", three / "sent.json")
+    sign_root(three / "sent.json", [three / "holder2" / "root-2.pem"])
+    shutil.copy(three / "sent.json", keys / "pending.root.json")
+    done = sign_root(keys)
+    assert done["complete"] is True
+    assert not (keys / "pending.root.json").exists()
+    new = load_keys(keys, roles=("targets", "snapshot", "timestamp")).root
+    assert new.signed.version == 2
+    old.verify_delegate("root", new)
+    new.verify_delegate("root", new)
+    assert (old.signed.roles[role].keyids == new.signed.roles[role].keyids) is False
+
+
+def test_a_stranger_s_signature_does_not_count_and_is_dropped(three):
+    init_keys(three / "stranger")
+    keys = three / "keys"
+    rotate_keys(keys, "timestamp", others=[three / "holder1"])
+    result = sign_root(keys, [three / "stranger" / "offline"])
+    assert result["complete"] is False
+    assert result["signatures"]["old"] == {"have": 1, "need": 2}
+    assert sign_root(keys, [three / "holder3"])["complete"] is True
+    assert len(load_keys(keys).root.signatures) == 2
+
+
+def test_the_threshold_changes_with_a_rotation(three):
+    holders = [three / f"holder{number}" for number in (1, 2, 3)]
+    result = rotate_keys(three / "keys", "timestamp", threshold=3, others=holders)
+    assert result["complete"] is True
+    rotated = rotate_keys(three / "keys", "snapshot", others=holders[:2])
+    assert rotated["signatures"] == {
+        "old": {"have": 2, "need": 3},
+        "new": {"have": 2, "need": 3},
+    }
+
+
+def test_of_several_root_keys_the_replaced_one_must_be_named(three):
+    holders = [three / f"holder{number}" for number in (1, 2, 3)]
+    found = _code(rotate_keys, three / "keys", "root", others=holders)
+    assert found == ("root-key-unsaid", 3)
+    for holder in holders:
+        for path in holder.iterdir():
+            shutil.copy(path, three / "keys" / "offline" / path.name)
+    gone = load_keys(three / "keys", roles=("root",)).signers["root"][1].public_key.keyid
+    rotate_keys(three / "keys", "root", replaced="root-2")
+    assert gone not in load_keys(three / "keys").root.signed.roles["root"].keyids
+    assert (three / "keys" / "offline" / "root-4.pem").is_file()
+
+
+def test_signing_what_does_not_wait_is_refused(tmp_path):
+    init_keys(tmp_path / "keys")
+    assert _code(sign_root, tmp_path / "keys") == ("rotation-none", 3)
+    (tmp_path / "no.json").write_text("{}")
+    assert _code(sign_root, tmp_path / "no.json") == ("rotation-none", 3)
+    assert _code(rotate_keys, tmp_path / "keys", "root", others=[tmp_path / "gone.pem"]) == (
+        "keys-missing",
+        4,
+    )
+
+
+def test_keys_of_an_older_edgeops_have_their_root_key_at_the_top(tmp_path):
+    init_keys(tmp_path / "keys")
+    (tmp_path / "keys" / "offline" / "root-1.pem").rename(tmp_path / "keys" / "root.pem")
+    (tmp_path / "keys" / "offline").rmdir()
+    assert rotate_keys(tmp_path / "keys", "timestamp")["complete"] is True
+    assert rotate_keys(tmp_path / "keys", "root")["complete"] is True
+    assert rotate_keys(tmp_path / "keys", "snapshot")["version"] == 4

@@ -19,7 +19,7 @@ from edgeops.publish.keys import init_keys, load_keys, rotate_keys
 from edgeops.publish.repository import renew
 from edgeops.publish.stores import FolderStore, is_repository, open_store
 from edgeops.runtime.agent.look import fetch_blob, offered
-from edgeops.stages.publish import rotate_and_renew
+from edgeops.stages.publish import RotateRequest, rotate_and_renew
 from edgeops.stages.unpack import UnpackRequest, unpack_verb
 from tests.unit._bundles import make_bundle, release
 
@@ -386,7 +386,7 @@ def test_device_follows_a_rotation_from_its_first_root(root, role):
     bundle = _bundle(root)
     _publish(root, bundle)
     _offer(root, anchor="first.json")
-    rotate_and_renew(root, Path("keys"), role, "repo")
+    rotate_and_renew(RotateRequest(root, Path("keys"), role, "repo"))
     assert _offer(root, anchor="first.json").version == "1.0.0"
     assert _offer(root, state="fresh", anchor="keys/root.json").version == "1.0.0"
 
@@ -404,9 +404,9 @@ def test_publish_brings_the_new_root_when_rotation_did_not(root):
 def test_a_lost_key_stops_signing_after_rotation(root):
     _publish(root, _bundle(root))
     stolen = load_keys(root / "keys")
-    rotate_and_renew(root, Path("keys"), "timestamp", "repo")
-    rotate_and_renew(root, Path("keys"), "snapshot", "repo")
-    rotate_and_renew(root, Path("keys"), "targets", "repo")
+    rotate_and_renew(RotateRequest(root, Path("keys"), "timestamp", "repo"))
+    rotate_and_renew(RotateRequest(root, Path("keys"), "snapshot", "repo"))
+    rotate_and_renew(RotateRequest(root, Path("keys"), "targets", "repo"))
     bundle = _bundle(root, "two", version="1.1.0")
     assert stolen.root.signed.version == 1
     shutil.copytree(root / "keys", root / "thief")
