@@ -26,6 +26,7 @@ from tests.security._world import World, make_world, write
 
 _MEMORY = Path("/dev/shm")  # noqa: S108 - a folder that no disk slows down
 _SHOWN = 10
+_worlds: list[World] = []
 
 
 def main() -> int:
@@ -36,12 +37,10 @@ def main() -> int:
         world = make_world(Path(folder))
         numbers = range(options.first, options.first + options.count)
         parts = [numbers[start :: options.jobs] for start in range(options.jobs)]
-        work = [(world, Path(folder) / f"bench-{job}", part) for job, part in enumerate(parts)]
-        if options.jobs == 1:
-            found = _try(*work[0])
-        else:
-            with multiprocessing.get_context("fork").Pool(options.jobs) as pool:
-                found = [outcome for part in pool.starmap(_try, work) for outcome in part]
+        work = [(Path(folder) / f"bench-{job}", part) for job, part in enumerate(parts)]
+        _worlds.append(world)  # private keys cannot be sent to a process, a fork has them
+        with multiprocessing.get_context("fork").Pool(options.jobs) as pool:
+            found = [outcome for part in pool.starmap(_try, work) for outcome in part]
         _print(found, time.monotonic() - begun)
         faults = [outcome for outcome in found if outcome.fault]
         for outcome in faults if options.keep else ():
@@ -58,8 +57,8 @@ def _options() -> argparse.Namespace:
     return parser.parse_args()
 
 
-def _try(world: World, folder: Path, numbers: range) -> list[Outcome]:
-    bench = Bench(world, folder)
+def _try(folder: Path, numbers: range) -> list[Outcome]:
+    bench = Bench(_worlds[0], folder)
     return [bench.try_one(number) for number in numbers]
 
 

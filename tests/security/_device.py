@@ -65,7 +65,7 @@ class Device:
             anchor.write_bytes(self.root)
         common = Options(
             home=self.home,
-            repo=str(repo),
+            repo=options.pop("repo", str(repo)),
             root=anchor,
             channel=self.channel,
             target=self.target,

@@ -7,9 +7,11 @@ import json
 import shutil
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
+from hashlib import sha256
 from typing import TYPE_CHECKING, Any
 from unittest.mock import patch
 
+from edgeops.core.files import canonical_json
 from edgeops.publish.keys import init_keys, load_keys, rotate_keys
 from tests.helpers import write_tiny_model
 from tests.unit._bundles import make_bundle, release
@@ -172,6 +174,54 @@ def forge(
     return made
 
 
+def craft(
+    world: World,
+    change: Callable[[dict[str, Any], Callable[[bytes], dict[str, Any]]], None],
+    *,
+    files: Mapping[str, bytes] | None = None,
+    deltas: bytes | None = None,
+) -> Files:
+    """Return a repository whose channel offers a bundle that a publisher signed and nobody checked.
+
+    ``change`` is called with the manifest of the second release as JSON and with a function that
+    stores bytes as a blob and returns its descriptor. ``deltas`` is the list of deltas.
+    """
+    made = dict(world.states[1] if files is None else files)
+
+    def store(data: bytes) -> dict[str, Any]:
+        name = sha256(data).hexdigest()
+        made[f"blobs/sha256/{name}"] = data
+        return {"digest": f"sha256:{name}", "size": len(data)}
+
+    channel = json.loads(made[channel_file(made)])
+    offer = channel["offers"][0]
+    manifest = json.loads(made[blob_path(offer["digest"])])
+    change(manifest, store)
+    manifest["layers"].sort(key=lambda layer: layer["annotations"]["org.cncf.model.filepath"])
+    about = store(canonical_json(manifest))
+    offer["bundle"].update(about)
+    offer["digest"] = about["digest"]
+    kind = "application/vnd.edgeops.deltas.v1+json"
+    offer["deltas"] = None if deltas is None else {"mediaType": kind, **store(deltas)}
+    path = f"channels/{CHANNEL}.json"
+    return forge(made, world.signers, {}, targets={path: canonical_json(channel)})
+
+
+def layer_of(manifest: Mapping[str, Any], ending: str) -> dict[str, Any]:
+    """Return the layer of a manifest whose path ends so."""
+    (found,) = [
+        layer
+        for layer in manifest["layers"]
+        if layer["annotations"]["org.cncf.model.filepath"].endswith(ending)
+    ]
+    return found
+
+
+def blob_path(digest: str) -> str:
+    """Return where a blob lies in a repository."""
+    return f"blobs/sha256/{digest.partition(':')[2]}"
+
+
 def next_root(
     world: World, files: Mapping[str, bytes], change: Callable[[Any], None], *signers: Any
 ) -> Files:
@@ -221,8 +271,6 @@ def _tuned(path: Path, *, seed: int = 0, **_: Any) -> Path:
 
 
 def _meta(metadata: Any, data: bytes) -> Any:
-    from hashlib import sha256
-
     from tuf.api.metadata import MetaFile
 
     return MetaFile(metadata.signed.version, len(data), {"sha256": sha256(data).hexdigest()})

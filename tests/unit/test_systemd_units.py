@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import re
+import shlex
 import shutil
 import subprocess
 
 import pytest
 
 from edgeops.pipeline.init import template_root, templates
+from edgeops.runtime.agent import cli
 
 FOLDER = template_root() / "systemd"
 UNITS = sorted(path.name for path in FOLDER.glob("*.service"))
@@ -57,11 +59,19 @@ def test_the_one_that_serves_reaches_no_network():
     assert {"IPAddressDeny=any", "IPAddressAllow=localhost"} <= _settings("edgeops-serve.service")
 
 
-@pytest.mark.parametrize("name", UNITS)
-def test_all_that_it_is_told_is_in_its_environment(name):
-    used = set(re.findall(r"\$\{(EDGEOPS_\w+)\}", (FOLDER / name).read_text()))
+def test_all_that_they_are_told_is_in_their_environment():
+    texts = "".join((FOLDER / name).read_text() for name in UNITS)
+    used = set(re.findall(r"\$\{(EDGEOPS_\w+)\}", texts))
     said = set(re.findall(r"^(EDGEOPS_\w+)=", (FOLDER / "agent.env").read_text(), re.MULTILINE))
     assert used == said
+
+
+@pytest.mark.parametrize("name", UNITS)
+def test_the_agent_takes_the_command(name):
+    (line,) = re.findall(
+        r"^ExecStart=/usr/bin/env edgeops-agent (.*)$", (FOLDER / name).read_text(), re.MULTILINE
+    )
+    assert cli.parser().parse_args(shlex.split(line)).home == "/var/lib/edgeops"
 
 
 def test_no_folder_of_units_is_a_template_for_projects():
