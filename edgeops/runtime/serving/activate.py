@@ -53,7 +53,8 @@ def activate(home: Path, slot: Path, options: Mapping[str, Any] | None = None) -
     """Return whether a slot may be switched to: by the server of the home, else by a child.
 
     ``options`` go beside those of ``HOME/serve.json``. Raises InputError ``serve-options``,
-    TransportError ``serve-unreachable`` when the server dies meanwhile. What a slot is refused for is
+    TransportError ``serve-unreachable`` when the server dies meanwhile or ``serve-preparing`` when it
+    prepares another. What a slot is refused for is
     in the verdict: ``warmup-too-slow``, ``warmup-insane``, ``warmup-failed`` or ``model-refused``.
     """
     chosen = parse_options(options or {}, "options", read_options(home))
@@ -73,9 +74,10 @@ def activate(home: Path, slot: Path, options: Mapping[str, Any] | None = None) -
             served=True,
             probation_s=chosen.probation_s,
         )
-    error = answer.get("error") or {}
-    why = f"{error.get('what')}: {error.get('why')}"
-    return Activation(False, why, {}, str(error.get("code", "warmup-failed")), home, served=True)
+    error = _error(status, answer)
+    if error.code != "model-refused":
+        raise error
+    return Activation(False, f"{error.what}: {error.why}", {}, error.code, home)
 
 
 def commit(home: Path, digest: str | None = None) -> bool:
@@ -100,19 +102,18 @@ def _tell(home: Path, path: str, document: Mapping[str, Any]) -> bool:
     answered = ask(home, path, document)
     if answered is None:
         return False
-    status, answer = answered
-    if status != 200:  # noqa: PLR2004
-        error = answer.get("error") or {}
-        kind = TransportError if status == 503 else RefusedError  # noqa: PLR2004
-        words = {name: str(error.get(name, "")) for name in ("where", "why", "fix")}
-        raise kind(
-            str(error.get("code", "serve-failed")),
-            str(error.get("what", "the server refused")),
-            where=words["where"],
-            why=words["why"],
-            fix=words["fix"],
-        )
+    if answered[0] != 200:  # noqa: PLR2004
+        raise _error(*answered)
     return True
+
+
+def _error(status: int, answer: Mapping[str, Any]) -> EdgeopsError:
+    """Return the error that the server answered with; one that may be retried is a TransportError."""
+    told = answer.get("error") or {}
+    kind = TransportError if status == 503 else RefusedError  # noqa: PLR2004
+    where, why, fix = (str(told.get(name, "")) for name in ("where", "why", "fix"))
+    what = str(told.get("what", "the server refused"))
+    return kind(str(told.get("code", "serve-failed")), what, where=where, why=why, fix=fix)
 
 
 def _alone(home: Path, slot: Path, options: Options) -> Activation:

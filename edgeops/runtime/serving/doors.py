@@ -44,11 +44,14 @@ class Server:
         self._stopping = threading.Event()
         self._begun = time.monotonic()
         self.turned_away = 0
+        self.http: str | None = None
 
     def listen(self, link: socket.socket) -> None:
         """Take connections of a bound socket from now on."""
         link.listen(_BACKLOG)
         self._listeners.append(link)
+        if link.family != socket.AF_UNIX:
+            self.http = "{}:{}".format(*link.getsockname()[:2])
         name = "edgeops-accept"
         threading.Thread(target=self._accept, args=(link,), name=name, daemon=True).start()
 
@@ -83,6 +86,7 @@ class Server:
     def about(self) -> dict[str, Any]:
         """Return what the status tells of the server itself."""
         return {
+            "http": self.http,
             "uptime_s": round(time.monotonic() - self._begun, 3),
             "connections": len(self._open),
             "turned_away": self.turned_away,

@@ -100,6 +100,11 @@ class Model:
         if idle:
             self._close()
 
+    @property
+    def closed(self) -> bool:
+        """Return whether it is retired and its last call has ended."""
+        return self._closing and not self._calls
+
     def admits(self) -> bool:
         """Return whether a request may go to it now, as its breaker says."""
         if self.breaker.state == rules_of.CLOSED:
@@ -184,16 +189,20 @@ class Model:
         }
 
     def _good(self, took_ms: float, now: float) -> None:
+        limit, slow_ms = self._slow_ms, None
         with self._lock:
             self.times.add(took_ms, now)
             last = self.times.last()
-            slow = last is not None and self._slow_ms is not None and last > self._slow_ms
-            if slow:
+            if self.breaker.state != rules_of.CLOSED:
+                if limit is not None and took_ms > limit:
+                    slow_ms = took_ms
+                else:
+                    self.breaker = rules_of.good(self.breaker, self._rules)
+            elif limit is not None and last is not None and last > limit:
+                slow_ms = last
                 self.times.forget_last()
-            elif self.breaker.state != rules_of.CLOSED:
-                self.breaker = rules_of.good(self.breaker, self._rules)
-        if slow:
-            self._fault(rules_of.SLOW, f"the mean of its last calls is {last:.3g} ms")
+        if slow_ms is not None:
+            self._fault(rules_of.SLOW, f"{slow_ms:.3g} ms, and {limit:.3g} ms are allowed")
 
     def _fault(self, kind: str, why: str) -> Unanswered:
         with self._lock:

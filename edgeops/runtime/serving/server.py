@@ -52,7 +52,7 @@ def serve(home: Path, given: Mapping[str, Any] | None = None) -> dict[str, Any]:
     server.listen(door)
     if http is not None:
         server.listen(http)
-    where = "" if http is None else "{}:{}".format(*http.getsockname()[:2])
+    where = server.http or ""
     _say(f"serving {_named(serving)} on {home / SOCKET}{' and ' + where if where else ''}")
     if given.get("ready"):
         given["ready"](where)

@@ -73,6 +73,7 @@ class Serving:
         self._shunned: set[Path] = set()
         self._installing = threading.Lock()
         self._line = Line()
+        self._leaving: list[Model] = []
         self._control = threading.RLock()
         self._candidate: Candidate | None = None
 
@@ -99,7 +100,10 @@ class Serving:
                 if model is None or not model.admits() or not model.acquire():
                     continue
                 try:
-                    return Answer(model.call(inputs, overdue), model.digest, model.version)
+                    outputs = model.call(inputs, overdue)
+                    if model.breaker.opened:  # an answer may come too slowly
+                        self._review(model)
+                    return Answer(outputs, model.digest, model.version)
                 except Unanswered as unanswered:
                     why = str(unanswered)
                     self._review(model)
@@ -116,7 +120,7 @@ class Serving:
         with self._control:
             old = self._line
             self._line = Line(model, None, self._clock(), 0)
-        _retire(old.current, old.previous)
+        self._retire(old.current, old.previous)
 
     def prepare(self, slot: Path, options: Options | None = None) -> Verdict:
         """Load and warm a candidate beside the model that serves, and keep it when it is good.
@@ -170,7 +174,7 @@ class Serving:
             self._candidate = None
             old = self._line
             self._line = Line(model, old.current, self._clock(), 0)
-        _retire(old.previous)
+        self._retire(old.previous)
         return self._line
 
     def abort(self) -> bool:
@@ -189,13 +193,14 @@ class Serving:
             self._shun(line.current, reason)
             served = line.previous.times.count
             self._line = Line(line.previous, None, self._clock(), served)
-        _retire(line.current)
+        self._retire(line.current)
         return True
 
     def tick(self) -> None:
         """Do what time asks for: give up calls that hang, end a probation, follow the link."""
         line = self._line
-        for model in (line.current, line.previous):
+        self._leaving = [model for model in self._leaving if not model.closed]
+        for model in (line.current, line.previous, *self._leaving):
             if model is not None and model.expire():
                 self._review(model)
         self._end_probation()
@@ -233,7 +238,7 @@ class Serving:
         with self._control:
             self._drop()
             line, self._line = self._line, Line()
-        _retire(line.current, line.previous)
+        self._retire(line.current, line.previous)
 
     def about(self) -> dict[str, Any]:
         """Return what the status tells."""
@@ -260,7 +265,7 @@ class Serving:
             if not over:
                 return
             self._line = Line(line.current, None, line.since, line.served)
-        _retire(line.previous)
+        self._retire(line.previous)
         threading.Thread(target=self._kept, name="edgeops-kept", daemon=True).start()
 
     def _install(self, slot: Path) -> None:
@@ -311,8 +316,9 @@ class Serving:
             self._candidate.drop()
         self._candidate = None
 
-
-def _retire(*models: Model | None) -> None:
-    for model in models:
-        if model is not None:
-            model.retire()
+    def _retire(self, *models: Model | None) -> None:
+        for model in models:
+            if model is not None:
+                # Its calls may still hang, and somebody has to give them up.
+                self._leaving.append(model)
+                model.retire()

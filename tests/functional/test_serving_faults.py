@@ -1,0 +1,188 @@
+"""Models that go bad while they serve: the old one answers, and the server goes back by itself."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import threading
+import time
+from pathlib import Path
+
+import pytest
+
+from edgeops.core.variant import read_variant
+from tests import serving
+from tests.serving import Running, slot, switch
+
+# Quick, so that a model that is open three times is given up within a second.
+QUICK = {
+    "cooldown_s": 0.1,
+    "call_timeout_s": 0.5,
+    "slow_floor_ms": 20,
+    "warm_tolerance": 1000,
+    "warm_deadline_s": 10,
+}
+
+
+@pytest.fixture
+def home(tmp_path, monkeypatch):
+    serving.install(tmp_path / "engine", monkeypatch)
+    home = tmp_path / "home"
+    switch(home, slot(home, "old", 1.0))
+    return home
+
+
+def old(home):
+    """Return the folder of the model that is there from the start."""
+    return next(
+        path for path in (home / "slots").iterdir() if (path / "model.txt").read_text() == "old"
+    )
+
+
+def swapped(home, server, **fault):
+    """Bring a second model into service that turns bad once the file ``cue`` is there."""
+    bad = slot(home, "new", 2.0, cue=str(home / "cue"), **fault)
+    status, verdict = server.ask("/v1/prepare", {"slot": str(bad)})
+    assert (status, verdict["accepted"]) == (200, True), verdict
+    switch(home, bad, old(home))
+    assert server.ask("/v1/commit", {"digest": verdict["figures"]["digest"]})[0] == 200
+    assert server.predict() == (200, 2.0)
+    return bad
+
+
+def load(server, stop, found):
+    while not stop.is_set():
+        found.append(server.predict())
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("kind", "isolate"),
+    [
+        ("hang", False),
+        ("raise", False),
+        ("nan", False),
+        ("slow", False),
+        ("hang", True),
+        ("abort", True),
+        ("shape", True),
+    ],
+)
+def test_bad_model_is_left_and_refused_while_the_old_one_answers(home, kind, isolate):
+    with Running(home, isolate=isolate, **QUICK) as server:
+        bad = swapped(home, server, run=kind)
+        stop, found = threading.Event(), []
+        threads = [threading.Thread(target=load, args=(server, stop, found)) for _ in range(2)]
+        for thread in threads:
+            thread.start()
+        (home / "cue").touch()
+        server.until(lambda status: status["current"]["slot"] == str(old(home)))
+        served = time.monotonic()
+        while (home / "current").resolve() == bad:
+            assert time.monotonic() - served < 10
+            time.sleep(0.01)
+        stop.set()
+        for thread in threads:
+            thread.join()
+        assert {status for status, _ in found} == {200}
+        assert {answer for _, answer in found} <= {1.0, 2.0}
+        assert found[-1] == (200, 1.0)
+        assert (home / "current").resolve() == old(home)
+        refused = json.loads((home / "state.json").read_text())["refused"]
+        assert list(refused) == [read_variant(bad).digest]
+        # It is not taken again.
+        status, answer = server.ask("/v1/prepare", {"slot": str(bad)})
+        assert (status, answer["error"]["code"]) == (409, "model-refused")
+
+
+def test_model_with_nothing_to_fall_back_to_says_so_and_mends(home):
+    switch(home, slot(home, "lone", 3.0, cue=str(home / "cue"), run="shape"))
+    with Running(home, **QUICK | {"openings": 0}) as server:
+        assert server.predict() == (200, 3.0)
+        (home / "cue").touch()
+        assert server.predict() == (503, "model-unavailable")
+        assert server.ask("/v1/health") == (503, {"status": "unavailable"})
+        (home / "cue").unlink()
+        server.until(lambda _: server.predict() == (200, 3.0))
+        while server.ask("/v1/health") != (200, {"status": "ok"}):
+            server.predict()
+
+
+@pytest.mark.slow
+def test_child_that_is_killed_costs_no_request(home):
+    with Running(home, isolate=True, **QUICK | {"openings": 0}) as server:
+        new = swapped(home, server)
+        for _ in range(3):
+            (pid,) = [pid for pid in children(server) if served_by(pid, new.name)]
+            os.kill(pid, signal.SIGKILL)
+            assert server.predict() == (200, 1.0)
+            server.until(lambda _: server.predict() == (200, 2.0))
+
+
+def children(server):
+    task = Path(f"/proc/{server.process.pid}/task")
+    return [int(pid) for path in task.glob("*/children") for pid in path.read_text().split()]
+
+
+def served_by(pid, name):
+    return name in Path(f"/proc/{pid}/cmdline").read_text()
+
+
+def test_children_end_with_a_server_that_is_killed(home):
+    with Running(home, isolate=True) as server:
+        (pid,) = children(server)
+        server.kill()
+        until = time.monotonic() + 10
+        while Path(f"/proc/{pid}").exists():
+            state = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0]
+            if state in "ZX":
+                break
+            assert time.monotonic() < until
+            time.sleep(0.02)
+
+
+@pytest.mark.slow
+def test_server_that_keeps_dying_goes_back(home):
+    bad = slot(home, "new", 2.0, cue=str(home / "cue"), run="abort")
+    switch(home, bad, old(home))
+    (home / "cue").touch()
+    for _ in range(3):
+        with Running(home, **QUICK) as server, pytest.raises(Exception, match="does not answer"):
+            server.predict()
+    with Running(home, **QUICK) as server:
+        assert server.predict() == (200, 1.0)
+        assert (home / "current").resolve() == old(home)
+
+
+@pytest.mark.parametrize("when", ["prepare", "switched"])
+def test_server_killed_in_a_swap_comes_back_with_old_or_new(home, when):
+    new = slot(home, "new", 2.0, pause_s=0.05 if when == "prepare" else 0)
+    with Running(home, **QUICK) as server:
+        thread = threading.Thread(target=quietly, args=(server, new))
+        thread.start()
+        if when == "prepare":
+            server.until(lambda status: status["candidate"] is not None)
+        else:
+            thread.join()
+            switch(home, new, old(home))
+        server.kill()
+        thread.join()
+    with Running(home, **QUICK) as server:
+        assert server.predict() == (200, 1.0 if when == "prepare" else 2.0)
+
+
+def quietly(server, folder):
+    try:
+        server.ask("/v1/prepare", {"slot": str(folder)})
+    except Exception:  # noqa: BLE001 - the server was killed meanwhile
+        return
+
+
+def test_corrupted_model_is_found_when_it_is_loaded(home):
+    bad = slot(home, "new", 2.0)
+    switch(home, bad, old(home))
+    (bad / "model.txt").write_text("flipped")
+    with Running(home) as server:
+        assert server.predict() == (200, 1.0)
+        assert "digest-mismatch" in server.status()["trouble"]

@@ -1,0 +1,126 @@
+"""The warm-up gate with a real server and without one: what is refused leaves the old one serving."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from edgeops.core.variant import read_variant
+from edgeops.runtime.baseline import Baseline, write_baseline
+from edgeops.runtime.serving.activate import activate
+from tests import serving
+from tests.serving import Running, slot, switch
+
+QUICK = {"warm_deadline_s": 1.0, "load_timeout_s": 5.0}
+
+
+@pytest.fixture
+def home(tmp_path, monkeypatch):
+    serving.install(tmp_path / "engine", monkeypatch)
+    home = tmp_path / "home"
+    switch(home, slot(home, "old", 1.0, pause_s=0.002))
+    return home
+
+
+@pytest.fixture(params=["server", "alone"])
+def judged(request, home):
+    """Return a function that has a slot judged, by a server that answered before or by a child."""
+    if request.param == "alone":
+        yield lambda folder, **more: activate(home, folder, {**QUICK, **more})
+        return
+    with Running(home, **QUICK) as server:
+        for _ in range(30):
+            assert server.predict() == (200, 1.0)
+        yield lambda folder, **more: activate(home, folder, more)
+        assert server.predict() == (200, 1.0)
+        assert server.status()["candidate"] is None
+
+
+def baseline(folder, answer, tolerance=1e-3):
+    about = read_variant(folder)
+    given = np.ones((3, 4), np.float32)
+    outputs = {"y": np.full((3, 2), answer, np.float32)}
+    names = ("engine", "engine_version", "precision")
+    told = {name: getattr(about, name) for name in names}
+    told |= {"variant": about.digest, "model": about.source, "data": {}}
+    write_baseline(
+        folder / "baseline.zip", Baseline(told, 3, {"x": given}, outputs, (0, 1, 2), {}, tolerance)
+    )
+
+
+def test_slow_candidate_is_refused(home, judged):
+    verdict = judged(slot(home, "new", 2.0, pause_s=0.05), warm_bound_ms=20)
+    assert (verdict.accepted, verdict.code) == (False, "warmup-too-slow")
+    assert verdict.figures["mean_last_ms"] >= 50
+    assert "had to be at or under" in verdict.why
+
+
+@pytest.mark.parametrize(
+    ("fault", "code"),
+    [("nan", "warmup-insane"), ("shape", "warmup-insane"), ("raise", "warmup-failed")],
+)
+def test_candidate_that_answers_nonsense_is_refused(home, judged, fault, code):
+    (home / "cue").touch()
+    verdict = judged(slot(home, "new", 2.0, run=fault, cue=str(home / "cue")))
+    assert (verdict.accepted, verdict.code) == (False, code)
+
+
+@pytest.mark.parametrize(("recorded", "accepted"), [(2.0, True), (2.001, True), (2.1, False)])
+def test_candidate_is_held_against_its_baseline(home, judged, recorded, accepted):
+    folder = slot(home, "new", 2.0)
+    baseline(folder, recorded)
+    verdict = judged(folder)
+    assert verdict.accepted is accepted, verdict
+    assert verdict.code == ("" if accepted else "warmup-insane")
+    assert verdict.figures["baseline_samples"] == 3
+    verdict.abort()
+
+
+def test_candidate_that_crashes_or_hangs_harms_nothing(home):
+    (home / "cue").touch()
+    crashes = slot(home, "new", 2.0, run="abort", cue=str(home / "cue"))
+    verdict = activate(home, crashes, QUICK)
+    assert (verdict.accepted, verdict.code) == (False, "warmup-failed")
+    assert "ended with -6" in verdict.why
+    hangs = slot(home, "other", 2.0, load="hang")
+    verdict = activate(home, hangs, {**QUICK, "load_timeout_s": 1})
+    assert (verdict.accepted, verdict.code) == (False, "warmup-failed")
+    assert "model-load-hung" in verdict.why
+
+
+def test_isolated_server_survives_a_candidate_that_crashes(home):
+    (home / "cue").touch()
+    with Running(home, isolate=True, **QUICK) as server:
+        verdict = activate(home, slot(home, "new", 2.0, run="abort", cue=str(home / "cue")))
+        assert (verdict.accepted, verdict.code) == (False, "warmup-failed")
+        assert server.predict() == (200, 1.0)
+
+
+def test_candidate_nobody_decides_about_is_dropped(home):
+    with Running(home, **QUICK | {"prepared_s": 0.2}) as server:
+        new = slot(home, "new", 2.0)
+        assert activate(home, new).accepted
+        server.until(lambda status: status["candidate"] is None)
+        status, answer = server.ask("/v1/commit", {})
+        assert (status, answer["error"]["code"]) == (409, "serve-not-prepared")
+        # The link leads there all the same: it is served without being asked again.
+        switch(home, new)
+        server.until(lambda _: server.predict() == (200, 2.0))
+
+
+def test_recorded_requests_warm_the_next_one(home):
+    with Running(home, record=3, record_every_s=0, **QUICK) as server:
+        for _ in range(5):
+            server.predict()
+        folder = home / "recorded"
+        server.until(lambda _: len(list(folder.glob("*.request"))) == 3)
+        assert folder.stat().st_mode & 0o777 == 0o700
+        assert {path.stat().st_mode & 0o777 for path in folder.iterdir()} == {0o600}
+        assert activate(home, slot(home, "new", 2.0)).figures["requests"] == "recorded"
+
+
+def test_nothing_is_recorded_unless_allowed(home):
+    with Running(home, **QUICK) as server:
+        server.predict()
+        assert activate(home, slot(home, "new", 2.0)).figures["requests"] == "synthetic"
+    assert not (home / "recorded").exists()
