@@ -110,12 +110,15 @@ class StepType:
     """A kind of step: its options, and what makes it for a form.
 
     ``make`` returns what runs and the form that comes out; it raises Misfit where the step does
-    not fit. ``short`` is the option that a lone value stands for: ``{layout: NCHW}``.
+    not fit. ``short`` is the option that a lone value stands for: ``{layout: NCHW}``. ``alone``
+    says that each element is changed by itself, ``moves`` that elements are moved and not changed.
     """
 
     options: Mapping[str, Option]
     make: Callable[[Form, Mapping[str, Any]], tuple[Run, Form]]
     short: str = ""
+    alone: bool = False
+    moves: bool = False
 
 
 @dataclass(frozen=True)
@@ -123,7 +126,7 @@ class Kind:
     """A kind of input: its own options, what reads a value, and the steps of each state.
 
     ``start`` gives the reader of values and the form that it makes, ``raw`` the shape and dtype of
-    an array for it. ``finite`` says that values may bring NaN. ``open_states`` are those that no
+    an array for it. ``open_states`` are those that no
     model can take, with what is missing.
     """
 
@@ -131,7 +134,6 @@ class Kind:
     start: Callable[[Mapping[str, Any]], tuple[Run, Form]]
     steps: Mapping[str, Mapping[str, StepType]]
     raw: Callable[[Mapping[str, Any]], tuple[tuple[int | str, ...], str]]
-    finite: bool = True
     open_states: Mapping[str, str] = field(default_factory=dict)
 
 

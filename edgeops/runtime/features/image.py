@@ -160,5 +160,4 @@ KIND = Kind(
     start=start,
     steps=STEPS,
     raw=lambda _options: (("height", "width", 3), "uint8"),
-    finite=False,
 )

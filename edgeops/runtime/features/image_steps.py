@@ -171,7 +171,7 @@ STEPS = {
             crop,
         ),
         "centre_crop": StepType(_SIZE, centre_crop),
-        "layout": StepType({"order": Option(choice(*_ORDERS))}, layout, short="order"),
+        "layout": StepType({"order": Option(choice(*_ORDERS))}, layout, short="order", moves=True),
         **_ANY_ORDER,
     },
     "array": array.STEPS,

@@ -25,16 +25,16 @@ from edgeops.runtime.features.checks import (
     unknown_keys,
 )
 from edgeops.runtime.features.features import Features, Output, RawInput
-from edgeops.runtime.features.form import MOST_ELEMENTS, Form, Run, elements
+from edgeops.runtime.features.form import Form, Run
 from edgeops.runtime.features.kinds import KINDS
 from edgeops.runtime.features.program import Columns, Steps
+from edgeops.runtime.features.steps import steps_of
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
 FORMAT = "edgeops.features/1"
 _MOST_INPUTS = 256
-_MOST_STEPS = 64
 _MOST_COLUMNS = 4096
 _KEYS = ("format", "inputs", "outputs")
 _COLUMNS = {
@@ -65,7 +65,9 @@ def parse(document: Mapping[str, Any], where: str = "features") -> Features:
             f"it is {shown(document.get('format'))}: this edgeops reads no other",
             _BEGIN,
         )
-    found = _inputs(problems, document.get("inputs"))
+    # A figure that does not fit into float32 is refused in words; numpy need not say it as well.
+    with np.errstate(all="ignore"):
+        found = _inputs(problems, document.get("inputs"))
     outputs = _outputs(problems, document.get("outputs"), found)
     if problems.findings:
         raise problems.error()
@@ -121,7 +123,7 @@ def _input(problems: Problems, path: Path, own: str, value: Any) -> RawInput | N
             read, form = about.start(read_options)
         except Misfit as misfit:
             problems.add(path, f"the input must be {misfit}", "it does not fit", "change it")
-    steps, form = _steps(problems, (*path, "steps"), value.get("steps"), about.steps, form)
+    steps, form = steps_of(problems, (*path, "steps"), value.get("steps"), about.steps, form)
     if read is None or form is None or read_options is None:
         return None
     if form.state in about.open_states:
@@ -132,76 +134,7 @@ def _input(problems: Problems, path: Path, own: str, value: Any) -> RawInput | N
             "add the step",
         )
     shape, dtype = about.raw(read_options)
-    return RawInput(own, kind, shape, dtype, Steps(own, read, steps, form, about.finite))
-
-
-def _steps(
-    problems: Problems, path: Path, value: Any, states: Any, form: Form | None
-) -> tuple[tuple[Run, ...], Form | None]:
-    """Return the steps and what comes out, None where it is not known because one is wrong."""
-    if value is None:
-        return (), form
-    if not isinstance(value, (list, tuple)) or len(value) > _MOST_STEPS:
-        problems.add(
-            path, f"steps must be a list of at most {_MOST_STEPS}", f"it is {shown(value)}", ""
-        )
-        return (), None
-    runs: list[Run] = []
-    for index, item in enumerate(value):
-        run, form = _step(problems, (*path, index), item, states, form)
-        if run is not None:
-            runs.append(run)
-    return tuple(runs), form
-
-
-def _step(
-    problems: Problems, path: Path, item: Any, states: Any, form: Form | None
-) -> tuple[Run | None, Form | None]:
-    step, given = _named(item)
-    every = {each: steps[each] for steps in states.values() for each in steps}
-    there = every if form is None else states.get(form.state, {})
-    if step is None or step not in every:
-        what = "a step must be a name, or a mapping of one name to its options"
-        fix = "write - resize: {width: 320, height: 240}"
-        if step is not None:
-            what, fix = f"there is no step {step[:60]!r}", nearest(step, [*there])
-        problems.add(path, what, f"steps here: {', '.join(there)}", fix)
-        return None, None
-    path = (*path, step)
-    if step not in there:
-        state = form.state if form else ""
-        why = f"steps on {state}: {', '.join(there) or 'none'}"
-        problems.add(path, f"{step} cannot follow here", why, "change the order of the steps")
-        return None, None
-    about = there[step]
-    if not is_mapping(given):
-        given = {} if given is None else {about.short or "value": given}
-    found = options(problems, path, given, about.options, step)
-    if found is None or form is None:
-        return None, None
-    try:
-        run, after = about.make(form, found)
-        if elements(after.shape) > MOST_ELEMENTS:
-            raise Misfit(f"of at most {MOST_ELEMENTS} elements")
-    except Misfit as misfit:
-        problems.add(path, f"{step} must be {misfit}", _told(form), "change the step or its place")
-        return None, None
-    return run, after
-
-
-def _told(form: Form) -> str:
-    shape = ", ".join("any" if size is None else str(size) for size in form.shape)
-    return f"what comes to it is {form.state} {form.dtype}[{shape}]"
-
-
-def _named(item: Any) -> tuple[str | None, Any]:
-    """Return a step's name and options: ``lower``, ``{lower: }`` or ``{resize: {...}}``."""
-    if isinstance(item, str):
-        return item, None
-    if is_mapping(item) and len(item) == 1:
-        (key,) = item
-        return (key, item[key]) if isinstance(key, str) else (None, None)
-    return None, None
+    return RawInput(own, kind, shape, dtype, Steps(own, read, steps, form))
 
 
 def _table(
@@ -227,7 +160,7 @@ def _table(
     if found is not None and len(good) == len(made):
         width = sum(each.form.shape[0] or 1 if each.form.shape else 1 for each in good)
         form = Form("array", (width,), found["dtype"])
-    runs, form = _steps(problems, (*path, "steps"), steps, {"array": array.STEPS}, form)
+    runs, form = steps_of(problems, (*path, "steps"), steps, {"array": array.STEPS}, form)
     if form is None or found is None:
         return None
     program = Columns(own, tuple(good), np.dtype(found["dtype"]), found["extra"], runs, form)
@@ -242,7 +175,7 @@ def _one(problems: Problems, path: Path, item: Any) -> columns.Column | None:
     rest = {key: item[key] for key in item if key != "steps"}
     found = options(problems, path, rest, _COLUMN, "column")
     form = None if found is None else columns.start(found["type"])
-    runs, form = _steps(problems, (*path, "steps"), item.get("steps"), columns.STEPS, form)
+    runs, form = steps_of(problems, (*path, "steps"), item.get("steps"), columns.STEPS, form)
     if form is None or found is None:
         return None
     if form.state == "texts":

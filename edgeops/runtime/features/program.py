@@ -26,13 +26,12 @@ Placements = tuple[Union[Placement, None], ...]
 
 @dataclass(frozen=True)
 class Steps:
-    """An input that is made value by value; ``finite`` says that NaN must not come out."""
+    """An input that is made value by value."""
 
     name: str
     read: Run
     steps: tuple[Run, ...]
     form: Form
-    finite: bool
 
     def many(self, values: Sequence[Any]) -> tuple[Array, Placements]:
         """Return the array of several values, first axis = samples, and where pixels went."""
@@ -51,9 +50,9 @@ class Steps:
             found = step(found, trace)
         if isinstance(found, str):
             return np.array(found, dtype=object)
-        if self.finite:
-            check_finite(found)
-        return found if isinstance(found, np.ndarray) else np.asarray(found)
+        made = found if isinstance(found, np.ndarray) else np.asarray(found)
+        check_finite(made)
+        return made
 
 
 @dataclass(frozen=True)

@@ -15,24 +15,37 @@ import numpy as np
 
 _BITS = 22
 _BLOCK = 1 << 16
+_STRIP = 64
 
 
 def resize(
     image: np.ndarray[Any, Any], width: int, height: int, method: str, *, antialias: bool
 ) -> np.ndarray[Any, Any]:
-    """Return an image [height, width, channels] of uint8 or float32 in another size."""
-    rows, columns, channels = image.shape
+    """Return an image [height, width, channels] of uint8 or float32 in another size.
+
+    What comes back may lie plane by plane in memory: the layout NCHW then copies nothing.
+    """
+    rows, columns = image.shape[:2]
     if method == "nearest":
         image = image if rows == height else image[nearest(rows, height)]
         return image if columns == width else image[:, nearest(columns, width)]
+    if (rows, columns) == (height, width):
+        return image
+    planes = image.transpose(2, 0, 1)
     if columns != width:
-        turned = np.ascontiguousarray(image.transpose(1, 0, 2)).reshape(columns, rows * channels)
-        made = _mix(turned, *taps(columns, width, antialias))
-        image = made.reshape(width, rows, channels).transpose(1, 0, 2)
+        planes = _turned(_mix(_turned(planes), *taps(columns, width, antialias)))
     if rows != height:
-        flat = np.ascontiguousarray(image).reshape(rows, width * channels)
-        image = _mix(flat, *taps(rows, height, antialias)).reshape(height, width, channels)
-    return image
+        planes = _mix(np.ascontiguousarray(planes), *taps(rows, height, antialias))
+    return planes.transpose(1, 2, 0)
+
+
+def _turned(planes: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:
+    """Return planes with rows and columns changed, copied in strips that stay in the cache."""
+    made = np.empty((planes.shape[0], planes.shape[2], planes.shape[1]), planes.dtype)
+    for start in range(0, planes.shape[1], _STRIP):
+        strip = slice(start, start + _STRIP)
+        made[:, :, strip] = planes[:, strip].transpose(0, 2, 1)
+    return made
 
 
 @lru_cache(maxsize=64)
@@ -58,22 +71,23 @@ def taps(source: int, size: int, antialias: bool) -> tuple[Any, Any]:
     return np.minimum(index[used], source - 1), weight[used]
 
 
-def _mix(rows: np.ndarray[Any, Any], index: Any, weight: Any) -> np.ndarray[Any, Any]:
-    """Return rows that are weighted sums of rows, in blocks that stay in the cache."""
-    whole = rows.dtype == np.uint8
+def _mix(planes: np.ndarray[Any, Any], index: Any, weight: Any) -> np.ndarray[Any, Any]:
+    """Return planes whose rows are weighted sums of rows, in blocks that stay in the cache."""
+    whole = planes.dtype == np.uint8
     kind = np.int32 if whole else np.float32
     weight = np.floor(weight * (1 << _BITS) + 0.5).astype(np.int32) if whole else weight
     weight = weight.astype(kind)[:, :, None]
-    size = index.shape[1]
-    made = np.empty((size, rows.shape[1]), rows.dtype)
-    step = max(1, _BLOCK // rows.shape[1])
-    for start in range(0, size, step):
-        part = slice(start, start + step)
-        total = np.multiply(rows[index[0, part]], weight[0, part], dtype=kind)
-        for which in range(1, len(index)):
-            total += np.multiply(rows[index[which, part]], weight[which, part], dtype=kind)
-        if whole:
-            total += 1 << (_BITS - 1)
-            total >>= _BITS
-        made[part] = total
+    size, length = index.shape[1], planes.shape[2]
+    made = np.empty((planes.shape[0], size, length), planes.dtype)
+    step = max(1, _BLOCK // length)
+    for rows, out in zip(planes, made):
+        for start in range(0, size, step):
+            part = slice(start, start + step)
+            total = np.multiply(rows[index[0, part]], weight[0, part], dtype=kind)
+            for which in range(1, len(index)):
+                total += np.multiply(rows[index[which, part]], weight[which, part], dtype=kind)
+            if whole:
+                total += 1 << (_BITS - 1)
+                total >>= _BITS
+            out[part] = total
     return made
