@@ -30,6 +30,14 @@ def validate(
         str | None,
         typer.Option(metavar="DATA", help="Labelled samples (.npz, .csv, m:f)."),
     ] = None,
+    features: Annotated[
+        str | None,
+        typer.Option(metavar="FILE", help="features.yaml, when the samples are raw."),
+    ] = None,
+    rules: Annotated[
+        str | None,
+        typer.Option(metavar="FILE", help="rules.yaml, when the metric is of what it answers."),
+    ] = None,
     metric: Annotated[
         str | None,
         typer.Option(help="A metric of `edgeops plugins`, or module:function; accuracy."),
@@ -127,6 +135,8 @@ def validate(
         "output": output,
         "samples": samples,
         "accept": accept,
+        "features": features,
+        "rules": rules,
     }
     only |= {"device": device, "threads": threads, "affinity": affinity, "seconds": seconds}
     only |= {"preset": preset, "sustained": sustained, "timeout": timeout}

@@ -104,13 +104,15 @@ def convert_model(
     recipe: Recipe | None = None,
     *,
     data: str | None = None,
+    features: str = "",
     root: Path | None = None,
     events: Events,
 ) -> dict[str, Any]:
     """Convert ``model`` for ``engine`` into the variant folder ``out``, proven equal.
 
     ``data`` names real samples as ``project.datasets.load_samples`` takes them, relative to
-    ``root``; without them the proof runs on seeded noise and says so. ``out`` is left as it was
+    ``root``, with ``features`` where they are raw; without them the proof runs on seeded noise and
+    says so. ``out`` is left as it was
     when anything is refused: RefusedError, InputError, MissingError or UsageProblem.
     """
     start = time.perf_counter()
@@ -134,7 +136,7 @@ def convert_model(
     events.step(f"converting {model.name} for {engine} ({recipe.precision}), proving it equal")
     with tempfile.TemporaryDirectory(prefix="edgeops-") as room:
         if data:
-            request |= _saved(data, root or model.parent, Path(room))
+            request |= _saved(data, features, root or model.parent, Path(room))
         answer = _converted(request, out.absolute(), events=events)
     parity = answer["variant"]["parity"]
     if parity:
@@ -142,12 +144,12 @@ def convert_model(
     return {**_result(answer, out), "seconds": round(time.perf_counter() - start, 3)}
 
 
-def _saved(data: str, root: Path, room: Path) -> dict[str, Any]:
+def _saved(data: str, features: str, root: Path, room: Path) -> dict[str, Any]:
     """Read a data set here, where a project's own functions have their user's rights."""
     from edgeops.convert.samples import pick, save
     from edgeops.project.datasets import load_samples
 
-    samples: Samples = load_samples(data, root)
+    samples: Samples = load_samples(data, root, features)
     file = room / "samples.npz"
     save(pick(samples), file)
     return {"samples": str(file), "data": samples.source}

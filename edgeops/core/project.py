@@ -35,10 +35,14 @@ class Target:
 
 @dataclass(frozen=True)
 class Data:
-    """The data sets of a project, as paths relative to its folder or ``module:function``."""
+    """The data sets of a project, as paths relative to its folder or ``module:function``.
+
+    ``features`` is the document that makes of them what the model takes; without it they hold that.
+    """
 
     calibration: str | None = None
     evaluation: str | None = None
+    features: str | None = None
 
 
 @dataclass(frozen=True)

@@ -7,6 +7,7 @@
 ``.csv``  numbers, one sample a row. With a header the column ``labels`` holds the labels, without
           one the first column does, and ``slice:<key>`` slices. All other columns together, in
           order, are the one input of a model; where a model has several inputs each column feeds the input of its name.
+a folder  of pictures or sounds, with a subfolder a class or labels.csv (see ``folders``).
 ``module:function``  called without arguments, yields batches ``{input name: array}`` with
           ``labels`` among them (or a list of one array a sample, where they have different
           numbers of rows); the module is looked for in the project's folder first.
@@ -51,42 +52,62 @@ __all__ = ["Csv", "Npz", "check_fit", "load_samples", "samples_for"]
 
 _FUNCTION = re.compile(r"[A-Za-z_]\w*(\.[A-Za-z_]\w*)*:[A-Za-z_]\w*")
 _ZIP = b"PK"
+FOLDER = "folder"
 _LFS = b"version https://git-lfs.github.com/spec/"
 
 
-def load_samples(spec: str, root: Path) -> Samples:
+def load_samples(spec: str, root: Path, features: str = "") -> Samples:
     """Read the data set that ``spec`` names: a path relative to ``root`` or ``module:function``.
+
+    With ``features``, a document of the project, the data are raw, and come back as what these make
+    of them: arrays by model input.
 
     Raises InputError ``data-missing``, ``data-empty``, ``data-malformed``, ``data-objects``,
     ``data-lengths``, ``data-lfs-pointer``, ``data-format-unknown``, ``data-function-failed``.
     """
+    if features:
+        from edgeops.project.documents import features_of, made_samples, read_document
+
+        made = features_of(read_document(features, root))
+        return made_samples(load_samples(spec, root), made)
     path = root / spec
     if _FUNCTION.fullmatch(spec) and not path.exists():
         return _from_function(spec, root)
-    kind = path.suffix.removeprefix(".").lower()
+    kind = FOLDER if path.is_dir() else path.suffix.removeprefix(".").lower()
     if kind not in registry.names("datasets"):
-        known = ", ".join(f".{name}" for name in registry.names("datasets"))
+        known = ", ".join(f".{name}" for name in registry.names("datasets") if name != FOLDER)
         raise InputError(
             "data-format-unknown",
             f"{spec} is no data set that edgeops reads",
             where=str(path),
-            why=f"it goes by the suffix: {known}, or module:function",
+            why=f"it goes by the suffix: {known}; or a folder, or module:function",
             fix="save the arrays with numpy.savez(FILE, <input name>=..., labels=...)",
         )
-    _readable(path)
+    if kind != FOLDER:
+        _readable(path)
     samples: Samples = registry.get("datasets", kind).read(path)
     # Reports and bundles quote the source: as the project names it, never by this machine's path.
     return replace(samples, source=path.name if Path(spec).is_absolute() else spec)
 
 
 def samples_for(
-    spec: str, root: Path, inputs: Sequence[TensorInfo], *, labels: bool = False
+    spec: str,
+    root: Path,
+    inputs: Sequence[TensorInfo],
+    *,
+    labels: bool = False,
+    features: str = "",
 ) -> Samples:
     """Read a data set and bind it to a model's inputs, refusing one that does not fit.
 
-    Raises what ``load_samples`` does and InputError with all findings of ``check_fit``.
+    ``features`` as in ``load_samples``. Raises what ``load_samples`` does and InputError with all findings of ``check_fit``.
     """
-    samples = load_samples(spec, root)
+    if features:
+        from edgeops.project.documents import features_of, read_document
+        from edgeops.runtime.predictor_chain import check_features
+
+        check_features(features_of(read_document(features, root)), inputs, features)
+    samples = load_samples(spec, root, features)
     findings = check_fit(samples, inputs, labels=labels)
     if findings:
         raise from_findings(findings)
@@ -163,7 +184,7 @@ class Csv:
         for index, name in enumerate(names):
             cells = [row[index].strip() for row in body]
             if name == LABELS:
-                columns[name] = _labels(cells)
+                columns[name] = typed_labels(cells)
             elif name.startswith(SLICE):
                 columns[name] = np.array(cells)
             else:
@@ -197,7 +218,8 @@ def _is_number(cell: str) -> bool:
     return True
 
 
-def _labels(cells: list[str]) -> Any:
+def typed_labels(cells: list[str]) -> Any:
+    """Return labels as whole numbers, else numbers, else text."""
     import numpy as np
 
     for kind in (int, float):

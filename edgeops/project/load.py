@@ -117,7 +117,7 @@ class _Checker:
             name=model.project,
             version=model.version,
             model=model.model,
-            data=Data(data.calibration, data.evaluation) if data else Data(),
+            data=Data(data.calibration, data.evaluation, data.features) if data else Data(),
             targets={
                 name: Target(name, **target.model_dump()) if target else Target(name)
                 for name, target in (model.targets or {}).items()

@@ -36,6 +36,11 @@ class DataModel(_Strict):
     evaluation: Text | None = Field(
         None, description="Labelled data that every metric is measured on."
     )
+    features: Text | None = Field(
+        None,
+        description="features.yaml, when the data are raw: what it makes of them is what the model "
+        "takes, at every stage and on the device.",
+    )
 
 
 class TargetModel(_Strict):

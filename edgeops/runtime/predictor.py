@@ -2,10 +2,12 @@
 
 Example::
 
+    from pathlib import Path
+
     from edgeops.runtime import Predictor
 
     predictor = Predictor("/opt/model/current")
-    answer = predictor.predict({"image": "door.jpg"})
+    answer = predictor.predict({"photo": Path("door.jpg")})
 
 Rules:
 
@@ -50,7 +52,7 @@ class Predictor:
     ``path`` is a variant folder, what ``edgeops unpack`` leaves, or the agent's ``HOME/current``;
     ``target`` is needed where an unpacked bundle holds several; ``key`` is the device's key where
     the bundle has sealed files. Raises InputError ``nothing-to-load``, ``target-unknown``,
-    ``target-needed``, ``features-misfit``, ``features-malformed`` or ``rules-malformed``, TrustError
+    ``target-needed``, ``features-model``, ``features-malformed`` or ``rules-malformed``, TrustError
     ``digest-mismatch`` or ``bundle-malformed``, MissingError ``cel-missing`` and what
     :func:`edgeops.runtime.session.load_session` raises.
 

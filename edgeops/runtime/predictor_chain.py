@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from edgeops.errors import InputError
+from edgeops.errors import InputError, from_findings
 from edgeops.runtime.predictor_arrays import fitted
 
 if TYPE_CHECKING:
@@ -20,7 +20,7 @@ class Chain:
     """A session with the features before it and the rules after it, where there are any.
 
     ``models`` are the sessions that rules ask, by the name that rules give them; :meth:`predict`
-    may be called from several threads. Raises InputError ``features-misfit`` for features that do
+    may be called from several threads. Raises InputError ``features-model`` for features that do
     not make what the model takes, and ``rules-malformed`` for rules on what no model answers.
     """
 
@@ -37,7 +37,7 @@ class Chain:
         self.models = dict(models or {})
         self.inputs: tuple[Any, ...] = session.inputs if features is None else features.inputs
         if features is not None:
-            check_features(features, session.inputs)
+            check_features(features, session.inputs, "features")
         if rules is not None:
             from edgeops.runtime.rules.trial import check_models
 
@@ -85,33 +85,13 @@ class Chain:
         return rules(features, outputs, self.labels, inputs=inputs, meta=meta, models=ask)
 
 
-def check_features(features: Features, inputs: Sequence[TensorInfo]) -> None:
-    """Raise InputError ``features-misfit`` unless the features make what a model takes."""
-    made = {tensor.name: tensor for tensor in features.outputs}
-    for tensor in inputs:
-        why = _misfit(tensor, made.get(tensor.name))
-        if why:
-            raise InputError(
-                "features-misfit",
-                f"the features do not make what the model takes: {tensor.name!r}",
-                where=tensor.name,
-                why=why,
-                fix=f"make {tensor.name!r} {tensor.dtype}{list(tensor.shape)} in features.yaml",
-            )
+def check_features(features: Features, inputs: Sequence[TensorInfo], where: str) -> None:
+    """Raise InputError ``features-model`` unless the features make what a model takes."""
+    from edgeops.runtime.features import misfits
 
-
-def _misfit(wanted: TensorInfo, made: TensorInfo | None) -> str:
-    if made is None:
-        return "the features make no such input"
-    if made.dtype != wanted.dtype:
-        return f"they make {made.dtype}, the model takes {wanted.dtype}"
-    if wanted.shape == ("...",):
-        return ""
-    fits = len(made.shape) == len(wanted.shape) and all(
-        one == other or isinstance(one, str) or isinstance(other, str)
-        for one, other in zip(made.shape, wanted.shape)
-    )
-    return "" if fits else f"they make {list(made.shape)}, the model takes {list(wanted.shape)}"
+    findings = misfits(features, inputs, where)
+    if findings:
+        raise from_findings(findings)
 
 
 def _one_a_call(name: str, count: int) -> InputError:

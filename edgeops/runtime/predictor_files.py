@@ -27,7 +27,7 @@ def read_labels(folder: Path, opened: Path, manifest: Manifest) -> tuple[str, ..
     for layer in manifest.of(kind="labels"):
         if (folder / layer.path).is_file():
             verify(folder, (layer,))
-            found = _labels(opened / layer.path)
+            found = labels_in(opened / layer.path)
     return found
 
 
@@ -86,7 +86,8 @@ def verify(folder: Path, layers: tuple[Layer, ...]) -> None:
             )
 
 
-def _labels(path: Path) -> tuple[str, ...]:
+def labels_in(path: Path) -> tuple[str, ...]:
+    """Return the labels in a file: its lines, or the list that a .json holds."""
     text = path.read_bytes()[:_LABELS_LIMIT].decode("utf-8-sig", "replace")
     if path.suffix != ".json":
         return tuple(text.splitlines())

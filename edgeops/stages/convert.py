@@ -59,6 +59,8 @@ class Convert:
         deps = [project.model]
         if _is_file(project.data.calibration):
             deps.append(str(project.data.calibration))
+        if project.data.features and project.data.calibration:
+            deps.append(project.data.features)
         return StagePlan(
             deps=tuple(deps),
             outs=(Out(converted(target.name)),),
@@ -90,7 +92,7 @@ class Convert:
         found += _unknown_form(options.form)
         data = project.data.calibration
         if data and (not _is_file(data) or (root / data).exists()):
-            found += _data_misfits(data, root, examined)
+            found += _data_misfits(data, project.data.features or "", root, examined)
         return [_in_project(finding) for finding in found]
 
     def run(self, context: StageContext, options: ConvertStageOptions) -> StageResult:
@@ -112,6 +114,7 @@ class Convert:
             context.path(converted(target.name)),
             recipe,
             data=project.data.calibration,
+            features=project.data.features or "",
             root=context.root,
             events=context.events,
         )
@@ -126,11 +129,11 @@ def precision_of(project: Project, target: Target) -> str:
     return "fp32" if project.stage_using("quantize") else target.precision
 
 
-def _data_misfits(data: str, root: Path, examined: Examined) -> Sequence[Finding]:
+def _data_misfits(data: str, features: str, root: Path, examined: Examined) -> Sequence[Finding]:
     from edgeops.project.datasets import samples_for
 
     try:
-        samples_for(data, root, examined.inputs)
+        samples_for(data, root, examined.inputs, features=features)
     except EdgeopsError as error:
         return _told(error)
     return []
@@ -169,7 +172,7 @@ def _params(project: Project, target: Target) -> list[str]:
     keys = ["engine"] if project.stage_using("quantize") else ["engine", "precision"]
     spec = project.stage_using("convert")
     shared = [f"stages.{spec.name}"] if spec and spec.given else []
-    data = [key for key in ("data.calibration",) if key in project.given]
+    data = [key for key in ("data.calibration", "data.features") if key in project.given]
     return [*shared, *data, *(f"targets.{target.name}.{key}" for key in keys)]
 
 

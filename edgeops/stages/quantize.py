@@ -43,7 +43,7 @@ class Quantize:
     ) -> StagePlan:
         """Return the converted variant and the data sets as deps, the quantized variant as out."""
         target = one_target(target)
-        sets = (project.data.calibration, project.data.evaluation)
+        sets = (project.data.calibration, project.data.evaluation, project.data.features)
         # Engines that do not run ONNX are quantized from the model itself.
         deps = [
             converted(target.name),
@@ -140,7 +140,7 @@ def _params(project: Project, target: Target) -> list[str]:
     shared = [f"stages.{spec.name}.{key}" for key in spec.given] if spec else []
     if judge:
         shared += [f"stages.{judge.name}.{key}" for key in judge.given if key in _JUDGED_BY]
-    stated = [*shared, "data.calibration", "data.evaluation"]
+    stated = [*shared, "data.calibration", "data.evaluation", "data.features"]
     own = [f"targets.{target.name}.{key}" for key in ("engine", "precision")]
     return [*(key for key in stated if key in project.given), *own]
 
@@ -163,7 +163,8 @@ def _misfits(root: Path, project: Project) -> list[Finding]:
         inputs = load_model(root / project.model).inputs
         findings = []
         for path, labels in sets:
-            findings += check_fit(load_samples(path, root), inputs, labels=labels)
+            samples = load_samples(path, root, project.data.features or "")
+            findings += check_fit(samples, inputs, labels=labels)
     except EdgeopsError as error:
         return list(error.findings) or [
             Finding(error.code, error.what, error.where, error.why, error.fix)

@@ -72,9 +72,16 @@ def float_model(source: FloatSource, room: Path, events: Events) -> Any:
 
 
 def delivery(
-    engine: str, precision: str, source: FloatSource, data: str | None, root: Path, events: Events
+    engine: str,
+    precision: str,
+    source: FloatSource,
+    shown: tuple[str | None, str],
+    root: Path,
+    events: Events,
 ) -> Callable[[Any, Path], Variant]:
     """Return what writes a quantized model into a folder as ``engine``'s files, proven.
+
+    ``shown`` is the data set of the proof, and the features where it is raw ("" where not).
 
     It raises RefusedError when the engine cannot take the model or answers otherwise than ONNX
     Runtime does with the same quantized model.
@@ -91,7 +98,17 @@ def delivery(
                 # Its integers are decided: simplifying could only move what stands between them.
                 recipe = replace(recipe, precision="fp32", input_shapes={}, simplify=False)
             from_file = file if precision == "int8" else source.model
-            convert_model(from_file, engine, made, recipe, data=data, root=root, events=events)
+            data, features = shown
+            convert_model(
+                from_file,
+                engine,
+                made,
+                recipe,
+                data=data,
+                features=features,
+                root=root,
+                events=events,
+            )
             variant = read_variant(made)
             for path in made.iterdir():
                 if path.name != FILE:

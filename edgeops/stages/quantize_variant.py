@@ -123,11 +123,12 @@ def _samples(
     from edgeops.project.datasets import samples_for
     from edgeops.stages.quantize_judge import spread
 
-    judged = None
+    judged, features = None, data.features or ""
     if metric and data.evaluation:
-        judged = samples_for(data.evaluation, root, variant.inputs, labels=True)
+        judged = samples_for(data.evaluation, root, variant.inputs, labels=True, features=features)
     if data.calibration:
-        return spread(samples_for(data.calibration, root, variant.inputs), most), judged
+        given = samples_for(data.calibration, root, variant.inputs, features=features)
+        return spread(given, most), judged
     if recipe.scheme == "static" or judged is None:
         missing = no_calibration()
         raise InputError(missing.code, missing.what, why=missing.why, fix=missing.fix)
@@ -177,7 +178,7 @@ def _workshop(
         return Workshop(_float_model(source, before), before, recipe, given, events)
     with tempfile.TemporaryDirectory(prefix="edgeops-quantize-") as room:
         proto = float_model(model, Path(room), events)
-    shown = data.calibration or data.evaluation
+    shown = (data.calibration or data.evaluation, data.features or "")
     deliver = delivery(before.engine, recipe.precision, model, shown, root, events)
     kind = Unchanged if recipe.precision == "fp16" else Workshop
     return kind(proto, before, recipe, given, events, deliver)

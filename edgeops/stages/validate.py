@@ -57,6 +57,12 @@ class ValidateOptions:
         default=SECONDS,
         metadata={"help": "Time for latency; the comparison with fp32 takes as much again."},
     )
+    rules: str = field(
+        default="",
+        metadata={
+            "help": "rules.yaml, when the metric is of what it answers; the model's outputs else."
+        },
+    )
     samples: int = field(
         default=0, metadata={"help": "Evaluate only so many samples, from the first; 0 is all."}
     )
@@ -112,6 +118,14 @@ class Validate:
         target = one_target(target)
         deps = [final_variant(project, target.name), converted(target.name), project.model]
         deps += _files_of(project.data.evaluation, options.metric)
+        deps += [path for path in (project.data.features, options.rules) if path]
+        if options.rules:
+            # Rules may ask the other targets' models, and say which only when they are read.
+            deps += [final_variant(project, name) for name in project.targets]
+            pack = project.stage_using("pack")
+            deps += [
+                path for path in getattr(pack and pack.options, "include", ()) if "labels." in path
+            ]
         # Those of all targets, for one DVC stage stands for all of them.
         deps += sorted({each.binary for each in project.targets.values() if each.binary})
         folder = reports(target.name)
@@ -129,7 +143,12 @@ class Validate:
                     f"{folder}/latency.csv", "percentile", "latency_ms", title="Latency quantiles"
                 ),
             ),
-            params=(*params, f"targets.{target.name}", "data.evaluation"),
+            params=(
+                *params,
+                f"targets.{target.name}",
+                "data.evaluation",
+                *(["data.features"] if "data.features" in project.given else []),
+            ),
         )
 
     def preflight(

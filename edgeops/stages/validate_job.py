@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING, Any
 
 from edgeops.core.project import FILE, converted, final_variant
 from edgeops.core.variant import read_variant, refuse_unproven
-from edgeops.errors import from_findings
+from edgeops.errors import InputError, from_findings
+from edgeops.stages.validate_predicting import Surroundings
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -26,7 +27,8 @@ if TYPE_CHECKING:
 class Job:
     """One variant to measure.
 
-    ``source`` are the outputs of the model it was made from, ``fp32`` the folder of its fp32 form
+    ``samples`` are what the model takes, with labels; ``raw`` what the predictor takes, None where
+    nothing is ``around`` the model. ``source`` are the outputs of the model it was made from, ``fp32`` the folder of its fp32 form
     on the same engine; ``no_source`` and ``no_fp32`` say why there is none. ``earlier`` is what
     gates compare with beside these: ``previous``, or ``rev=REV``. ``kept`` is the folder where
     what is left of a measurement that broke off is written, None for nowhere. ``binary`` is the
@@ -50,6 +52,8 @@ class Job:
     earlier: Mapping[str, Earlier] = field(default_factory=dict)
     kept: Path | None = None
     binary: Path | None = None
+    around: Surroundings = field(default_factory=Surroundings)
+    raw: Samples | None = None
 
 
 def project_job(
@@ -61,6 +65,7 @@ def project_job(
     """
     from edgeops.core.verdicts import gates_of
     from edgeops.stages.validate_earlier import Place, earlier
+    from edgeops.stages.validate_predicting import project_surroundings
     from edgeops.validate import relative
     from edgeops.validate.metrics import resolve
     from edgeops.validate.preflight import refuse_unknown
@@ -72,7 +77,12 @@ def project_job(
     about, before = read_variant(folder), read_variant(reference)
     refuse_unproven(about, str(folder), options.accept)
     evaluation = evaluation_of(project)
-    samples = samples_of(evaluation, root, about, options.samples)
+    finals = {name: context.path(final_variant(project, name)) for name in project.targets}
+    around = project_surroundings(project, root, options.rules, finals)
+    samples, raw = data_of(evaluation, root, about, options.samples, around)
+    if target.binary:
+        _refuse_rules(around)
+        raw = None
     metric = resolve(options.metric, root)
     gates = gates_of(project, target)
     refuse_unknown(
@@ -94,8 +104,16 @@ def project_job(
         options=options,
         gates=gates,
         source=source_outputs(
-            context.path(project.model), samples, evaluation, root, context.events
+            context.path(project.model),
+            samples,
+            evaluation,
+            root,
+            context.events,
+            predicting=(around.chain, raw) if around.rules and raw else None,
+            features=project.data.features or "",
         ),
+        around=around,
+        raw=raw,
         fp32=folder if same else reference if fp32 else None,
         no_fp32=f"convert made {before.precision}, so there is no fp32 form on this engine",
         earlier={name: earlier(name, place) for name in relative.wanted(gates, metric.name)},
@@ -103,12 +121,44 @@ def project_job(
     )
 
 
-def samples_of(evaluation: str, root: Path, about: Variant, count: int) -> Samples:
+def samples_of(
+    evaluation: str, root: Path, about: Variant, count: int, features: str = ""
+) -> Samples:
     """Return the first ``count`` labelled samples for a variant, all when 0."""
     from edgeops.project.datasets import samples_for
     from edgeops.validate.measured import first
 
-    return first(samples_for(evaluation, root, about.inputs, labels=True), count)
+    return first(samples_for(evaluation, root, about.inputs, labels=True, features=features), count)
+
+
+def data_of(
+    evaluation: str, root: Path, about: Variant, count: int, around: Surroundings
+) -> tuple[Samples, Samples | None]:
+    """Return the labelled samples for a variant, and for the predictor where there is more to it."""
+    from edgeops.project.datasets import load_samples
+    from edgeops.project.documents import features_of, raw_samples
+    from edgeops.validate.measured import first
+
+    name = around.features.source if around.features else ""
+    samples = samples_of(evaluation, root, about, count, name)
+    if not around.any:
+        return samples, None
+    if around.features is None:
+        return samples, samples
+    raw = raw_samples(load_samples(evaluation, root), features_of(around.features))
+    return samples, first(raw, count)
+
+
+def _refuse_rules(around: Surroundings) -> None:
+    """Refuse rules on a device that runs only an engine's own tool; features are made here then."""
+    if around.rules is not None:
+        raise InputError(
+            "rules-no-python",
+            "rules cannot be validated with an engine's own benchmark tool",
+            where="targets: binary",
+            why="the tool runs the model alone, on what the features of this machine made",
+            fix="validate on a device with Python, or leave rules out of validate",
+        )
 
 
 def evaluation_of(project: Project) -> str:
@@ -132,12 +182,15 @@ def adhoc_job(
     previous: str,
     root: Path,
     events: Events,
+    features: str = "",
+    rules: str = "",
 ) -> Job:
     """Return the job of one variant folder that belongs to no project.
 
     ``source`` is the ONNX model it was made from, or a folder with its fp32 form; ``previous`` a
-    variant folder to compare with. Raises as :func:`project_job`.
+    variant folder to compare with; ``features`` and ``rules`` are documents. Raises as :func:`project_job`.
     """
+    from edgeops.stages.validate_predicting import surroundings
     from edgeops.validate.metrics import resolve
     from edgeops.validate.preflight import refuse_unknown
     from edgeops.validate.relative import PREVIOUS, Earlier
@@ -146,7 +199,8 @@ def adhoc_job(
     fp32 = root / source if source and (root / source).is_dir() else None
     about = read_variant(folder)
     refuse_unproven(about, str(folder), options.accept)
-    samples = samples_of(evaluation, root, about, options.samples)
+    around = surroundings(root, features, rules, {})
+    samples, raw = data_of(evaluation, root, about, options.samples, around)
     metric = resolve(options.metric, root)
     refuse_unknown(
         options.gates,
@@ -171,7 +225,19 @@ def adhoc_job(
         metric=metric,
         options=options,
         gates=options.gates,
-        source=source_outputs(root / source, samples, evaluation, root, events) if source else None,
+        source=source_outputs(
+            root / source,
+            samples,
+            evaluation,
+            root,
+            events,
+            predicting=(around.chain, raw) if around.rules and raw else None,
+            features=features,
+        )
+        if source
+        else None,
+        around=around,
+        raw=raw,
         no_source="no source model was named (--source MODEL)",
         fp32=folder if same else fp32,
         no_fp32="no fp32 form was named (--source FOLDER)",

@@ -77,6 +77,7 @@ def _measure(job: Job, found: Found, events: Events) -> None:
             threads=job.threads,
             timeout_s=options.timeout,
             affinity=job.affinity,
+            predicting=job.around.predicting(job.raw) if job.raw else None,
         ) as measuring:
             events.step(f"measuring {job.name} on {job.device}", total=ask.processes)
             measured = measuring.measure(
@@ -102,6 +103,9 @@ def _measure(job: Job, found: Found, events: Events) -> None:
     found.notes += [*notes(measured, found.figures), *noise_notes(noise)]
     found.extra |= details(measured, found.trials.get("latency_vs_fp32", ()))
     found.extra["noise"] = noise.to_json()
+    found.extra |= job.around.about()
+    if taken := (measured.answers[0].get("outputs") or {}).get("predict"):
+        found.extra["predict"] = taken
     _tell(found.figures, events, ("latency_p50_ms", "latency_vs_fp32", "peak_rss_mb", "model_mb"))
 
 

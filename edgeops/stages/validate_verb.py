@@ -26,7 +26,8 @@ class Adhoc:
 
     ``source`` is the ONNX model it was made from, or a folder with its fp32 form; it allows gates
     on ``<metric>_drop``, ``agreement`` and (a folder) ``latency_vs_fp32``. ``previous`` is a
-    variant folder that gates may compare with.
+    variant folder that gates may compare with. ``features`` is features.yaml where the data are raw,
+    ``rules`` rules.yaml where the metric is of what it answers.
     """
 
     variant: Path
@@ -48,6 +49,8 @@ class Adhoc:
     preset: str = ""
     sustained: float = 0.0
     accept: str = ""
+    features: str = ""
+    rules: str = ""
 
     def options(self) -> ValidateOptions:
         """Return the same as the stage's options; UsageProblem ``gate-option``."""
@@ -63,6 +66,7 @@ class Adhoc:
             preset="mlperf" if self.preset == "mlperf" else "",
             sustained=self.sustained,
             accept=self.accept,
+            rules=self.rules,
         )
 
 
@@ -89,6 +93,8 @@ def validate_variant(adhoc: Adhoc, *, events: Events) -> dict[str, Any]:
         previous=adhoc.previous,
         root=adhoc.root,
         events=events,
+        features=adhoc.features,
+        rules=adhoc.rules,
     )
     outcome = measure(job, events)
     return enforce(
@@ -110,8 +116,8 @@ def record_baseline(
     device raise.
     """
     from edgeops.core.variant import refuse_unproven
-    from edgeops.stages.validate_job import samples_of
     from edgeops.runtime.baseline import write_baseline
+    from edgeops.stages.validate_job import samples_of
     from edgeops.validate.preflight import no_evaluation
     from edgeops.validate.replayed import SAMPLES, record
 
@@ -120,7 +126,7 @@ def record_baseline(
     if not adhoc.evaluation:
         raise from_findings([no_evaluation(FILE)])
     count = adhoc.samples or SAMPLES
-    samples = samples_of(adhoc.evaluation, adhoc.root, variant, count)
+    samples = samples_of(adhoc.evaluation, adhoc.root, variant, count, adhoc.features)
     events.step(f"recording {adhoc.variant.name} on {adhoc.device}")
     with _player(adhoc) as player:
         made = record(variant, adhoc.variant, samples, player, tolerance=tolerance, events=events)

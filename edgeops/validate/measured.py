@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import tempfile
 from contextlib import contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -62,6 +62,21 @@ class Ask:
         return 1 if self.preset or self.sustained_s else PROCESSES
 
 
+@dataclass(frozen=True)
+class Predicting:
+    """What the predictor has beside the variant: an evaluation then goes through all of it.
+
+    ``raw`` is what ``predict`` takes, ``features`` and ``rules`` are the compiled documents or None,
+    ``models`` the variants that rules ask, by the name they give them.
+    """
+
+    raw: Samples
+    features: bytes | None = None
+    rules: bytes | None = None
+    labels: tuple[str, ...] = ()
+    models: Mapping[str, Path] = field(default_factory=dict)
+
+
 @contextmanager
 def device(text: str, binary: Path | None = None) -> Iterator[Device]:
     """Yield the device that ``KIND`` or ``KIND:ADDRESS`` names, with an empty work folder.
@@ -87,20 +102,26 @@ def bench(
     timeout_s: float,
     affinity: Sequence[int] = (),
     evaluate: bool = True,
+    predicting: Predicting | None = None,
 ) -> Iterator[Bench]:
     """Yield a bench: the samples are pushed to a reached device, scratch files are removed.
 
     ``affinity`` are the processors to run on, () leaves that to the device. Without ``evaluate``
-    only the first samples are pushed, which latency is measured on.
+    only the first samples are pushed, which latency is measured on. With ``predicting`` an
+    evaluation is of the predictor, on its raw samples; latency stays that of the model.
     """
     with tempfile.TemporaryDirectory(prefix="edgeops-measure-") as scratch:
         folder = Path(scratch)
         named = {"few": write_samples(folder / "few.npz", few(samples))}
         if evaluate:
-            named["data"] = write_samples(folder / "data.npz", samples)
+            whole = samples if predicting is None else predicting.raw
+            named["data"] = write_samples(folder / "data.npz", whole)
         for about in named.values():
             reached.push(folder / about["file"], about["file"])
-        yield Bench(reached, folder, named, threads, timeout_s, tuple(affinity))
+        measuring = Bench(reached, folder, named, threads, timeout_s, tuple(affinity))
+        if predicting is not None:
+            measuring.predict(predicting)
+        yield measuring
 
 
 class Bench:
@@ -123,6 +144,18 @@ class Bench:
         self._affinity = affinity
         self._unjudged = EMULATED if getattr(reached, "emulated", False) else ""
         self._pushed: dict[Path, str] = {}
+        self._predictor: dict[str, Any] = {}
+
+    def predict(self, predicting: Predicting) -> None:
+        """Have evaluations go through features and rules, which are pushed to the device."""
+        for name in ("features", "rules"):
+            data = getattr(predicting, name)
+            if data is not None:
+                (self._scratch / f"{name}.json").write_bytes(data)
+                self._device.push(self._scratch / f"{name}.json", f"{name}.json")
+                self._predictor[name] = f"{name}.json"
+        models = {name: self._push(folder) for name, folder in predicting.models.items()}
+        self._predictor |= {"labels": list(predicting.labels), "models": models}
 
     def measure(
         self, variant: Path, *, seconds: float, events: Events, ask: Ask | None = None
@@ -230,7 +263,7 @@ class Bench:
         request |= {"seconds": asked.seconds / asked.processes, "least": LEAST_CALLS}
         request |= {"preset": asked.preset, "sustained_s": asked.sustained_s}
         if first and asked.evaluate:
-            request |= {"data": self._samples["data"], "out": "outputs.npz"}
+            request |= {"data": self._samples["data"], "out": "outputs.npz", **self._predictor}
         return request
 
     def _request(self, variant: Path, do: str) -> dict[str, Any]:

@@ -158,10 +158,11 @@ def _data(
     evaluation, model = project.data.evaluation, root / project.model
     if not evaluation:
         return None, [no_evaluation(_where(root, *stage))]
-    if not (root / evaluation).is_file() or not model.is_file():
+    if not (root / evaluation).exists() or not model.is_file():
         return None, []
     try:
-        return samples_for(evaluation, root, load_model(model).inputs, labels=True), []
+        inputs, features = load_model(model).inputs, project.data.features or ""
+        return samples_for(evaluation, root, inputs, labels=True, features=features), []
     except EdgeopsError as error:
         return None, list(error.findings) or [_as_finding(error, error.where)]
 

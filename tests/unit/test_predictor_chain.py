@@ -68,10 +68,10 @@ def test_rules_answer_one_sample_a_call(device):
 def test_documents_are_checked_before_there_is_a_sample(device):
     other = json.loads(json.dumps(DOUBLED))
     other["outputs"] = {"y": {"from": "row"}}
-    assert _code(Predictor, add_documents(device, features=other)) == "features-misfit"
+    assert _code(Predictor, add_documents(device, features=other)) == "features-model"
     other = json.loads(json.dumps(DOUBLED))
     other["inputs"]["row"]["shape"] = [5]
-    assert _code(Predictor, add_documents(device, features=other)) == "features-misfit"
+    assert _code(Predictor, add_documents(device, features=other)) == "features-model"
     wrong = {**TOP, "rules": [{"answer": {"a": "outputs.scores[0]"}}]}
     good = add_documents(device, features=DOUBLED)
     assert _code(Predictor, add_documents(good, rules=wrong)) == "rules-malformed"

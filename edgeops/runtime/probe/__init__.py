@@ -22,6 +22,8 @@ A request (``format`` edgeops.probe/2); paths are relative to the working direct
      "variant": DIR, "threads": 1, "affinity": [],            processors to run on, [] = any
      "few": {"file": NPZ, "names": [...], "count": 64},       samples for first call and latency
      "data": {...}, "out": NPZ,                               evaluate these, save the outputs
+     "features": JSON, "rules": JSON, "labels": [...],        data are raw: evaluate the predictor
+     "models": {NAME: DIR},                                   further models that rules ask
      "seconds": 1.0, "least": 20,                             0 leaves the latency loop out
      "preset": "" | "mlperf",                                 1,024 queries and 60 s at least
      "sustained_s": 0,                                        go on for so long, in windows

@@ -107,6 +107,8 @@ def replay(request: Mapping[str, Any], tell: Tell) -> dict[str, Any]:
     ``outputs.rows`` are the samples that were answered, in the order of the saved outputs;
     ``errors`` is ``{index as text: {code, what, where, why, fix}}`` of the others.
     """
+    from edgeops.runtime.predictor_samples import stacked
+
     phases = Phases(tell)
     result: dict[str, Any] = {}
     session = Watched(_loaded(_imported(request, phases, result), request, phases, result))
@@ -125,7 +127,7 @@ def replay(request: Mapping[str, Any], tell: Tell) -> dict[str, Any]:
     told.flush()
     phases.end()
     outputs = {
-        tensor.name: _stacked([each[tensor.name] for each in found]) for tensor in session.outputs
+        tensor.name: stacked([each[tensor.name] for each in found]) for tensor in session.outputs
     }
     about = write_outputs(Path(request["out"]), outputs)
     return {**result, **phases.about(), "outputs": {**about, "rows": rows}, "errors": errors}
@@ -181,14 +183,24 @@ def _latency(
 def _evaluate(session: Session, request: Mapping[str, Any], tell: Tell) -> dict[str, Any]:
     """Save the outputs of the whole data set, and return how they lie in the file."""
     from edgeops.runtime.batch import run_batched
+    from edgeops.runtime.predictor_samples import run_samples
+    from edgeops.runtime.probe.chain import chained
+
+    def load_other(folder: Path, threads: int) -> Session:
+        return import_engine(folder)[0].load(folder, threads)
 
     samples = read_samples(request["data"])
     tell({"say": "phase", "phase": "evaluate"})
     tell({"say": "step", "what": "evaluating samples", "total": samples.count})
-    told = Told(tell)
-    outputs = run_batched(Watched(session), samples, events=told)
+    told, watched = Told(tell), Watched(session)
+    chain, taken = chained(request, watched, load_other), dict[str, float]()
+    if chain is None:
+        outputs = run_batched(watched, samples, events=told)
+    else:
+        outputs, taken = run_samples(chain, samples, events=told)
     told.flush()
-    return write_outputs(Path(request["out"]), outputs)
+    about = write_outputs(Path(request["out"]), outputs)
+    return {**about, "predict": taken} if taken else about
 
 
 def _feeds(samples: Samples, session: Session) -> list[dict[str, Any]]:
@@ -211,17 +223,3 @@ def _run_alone(session: Session, samples: Samples, index: int) -> dict[str, Any]
         alone = array[index][None] if ragged else array
         arrays[name] = alone if ragged or array.ndim == 0 else array[index : index + 1]
     return run_batched(session, replace(samples, arrays=arrays, count=1), limit=1)
-
-
-def _stacked(parts: list[Any]) -> Any:
-    """Return one row a sample, as an array of objects where their shapes differ."""
-    import numpy as np
-
-    if not parts:
-        return np.zeros(0, np.float32)
-    if len({part.shape[1:] for part in parts}) == 1 and all(len(part) == 1 for part in parts):
-        return np.concatenate(parts)
-    ragged = np.empty(len(parts), dtype=object)
-    for row, part in enumerate(parts):
-        ragged[row] = part[0] if len(part) == 1 else part
-    return ragged

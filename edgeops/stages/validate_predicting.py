@@ -1,0 +1,109 @@
+"""What of a project goes before and after the model when it is validated: features and rules."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+from edgeops.errors import InputError
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+    from pathlib import Path
+
+    from edgeops.core.contracts import Samples, Session
+    from edgeops.core.project import Project
+    from edgeops.project.documents import Document
+    from edgeops.runtime.predictor_chain import Chain
+    from edgeops.validate.measured import Predicting
+
+_LABELS = ("labels.txt", "labels.json")
+
+
+@dataclass(frozen=True)
+class Surroundings:
+    """The documents around a model; ``models`` are variant folders by the name rules give them."""
+
+    features: Document | None = None
+    rules: Document | None = None
+    labels: tuple[str, ...] = ()
+    models: Mapping[str, Path] = field(default_factory=dict)
+
+    @property
+    def any(self) -> bool:
+        """Whether there is anything around the model."""
+        return self.features is not None or self.rules is not None
+
+    def predicting(self, raw: Samples) -> Predicting:
+        """Return what a device is given to evaluate the predictor on raw samples."""
+        from edgeops.validate.measured import Predicting
+
+        return Predicting(
+            raw,
+            self.features.data if self.features else None,
+            self.rules.data if self.rules else None,
+            self.labels,
+            self.models,
+        )
+
+    def chain(self, session: Session) -> Chain:
+        """Return a session of this machine with features and rules around it."""
+        from edgeops.project.documents import features_of, rules_of
+        from edgeops.runtime.predictor_chain import Chain
+        from edgeops.runtime.session import load_session
+
+        return Chain(
+            session,
+            features_of(self.features) if self.features else None,
+            rules_of(self.rules) if self.rules else None,
+            self.labels,
+            {name: load_session(folder) for name, folder in self.models.items()},
+        )
+
+    def about(self) -> dict[str, Any]:
+        """Return what evidence says of the documents, by kind."""
+        documents = {"features": self.features, "rules": self.rules}
+        return {kind: one.about() for kind, one in documents.items() if one is not None}
+
+
+def project_surroundings(
+    project: Project, root: Path, rules: str, folders: Mapping[str, Path]
+) -> Surroundings:
+    """Return the documents that edgeops.yaml names; ``folders`` are the variants of all targets.
+
+    Labels are those that pack includes. Raises InputError ``document-missing``,
+    ``features-malformed``, ``rules-malformed`` or ``target-unknown``.
+    """
+    from edgeops.runtime.predictor_files import labels_in
+
+    made = surroundings(root, project.data.features or "", rules, folders)
+    spec = project.stage_using("pack")
+    included = getattr(spec.options, "include", ()) if spec else ()
+    for name in included:
+        if name in _LABELS and (root / name).is_file():
+            return Surroundings(made.features, made.rules, labels_in(root / name), made.models)
+    return made
+
+
+def surroundings(
+    root: Path, features: str, rules: str, folders: Mapping[str, Path]
+) -> Surroundings:
+    """Return the documents of these names, "" for none; ``folders`` are variants by target."""
+    from edgeops.project.documents import features_of, read_document, rules_of
+
+    before = read_document(features, root) if features else None
+    after = read_document(rules, root) if rules else None
+    if before is not None:
+        features_of(before)
+    models = {}
+    for name, model in rules_of(after).models.items() if after else ():
+        if model.target not in folders:
+            raise InputError(
+                "target-unknown",
+                f"the rules ask the target {model.target!r}, and there is none",
+                where=f"{rules}: models.{name}",
+                why=f"the targets are {', '.join(folders) or 'not known to a lone variant'}",
+                fix="name a target of edgeops.yaml",
+            )
+        models[name] = folders[model.target]
+    return Surroundings(before, after, (), models)
