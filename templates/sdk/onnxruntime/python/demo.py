@@ -1,0 +1,17 @@
+"""One call of the model on ONNX Runtime: demo.py FOLDER [INPUT.bin ...]"""
+
+import sys
+from pathlib import Path
+
+import onnxruntime
+
+import model
+
+folder, *paths = sys.argv[1:]
+session = onnxruntime.InferenceSession(
+    str(Path(folder) / model.FILE), providers=["CPUExecutionProvider"]
+)
+feed = {t.engine: array for t, array in zip(model.INPUTS, model.read_inputs(paths))}
+answers = session.run([tensor.engine for tensor in model.OUTPUTS], feed)
+for tensor, array in zip(model.OUTPUTS, answers):
+    model.show(tensor, array)
