@@ -30,6 +30,10 @@ Evict = Annotated[
 ]
 Retry = Annotated[bool, typer.Option("--retry", help="Take also what was refused before.")]
 
+Verify = Annotated[
+    bool, typer.Option("--verify", help="Look at every byte of what is installed, too.")
+]
+
 
 @app.command()
 def update(
@@ -43,6 +47,7 @@ def update(
     max_bytes: MaxBytes = None,
     evict_previous: Evict = False,
     retry: Retry = False,
+    verify: Verify = False,
     as_json: JsonFlag = False,
 ) -> None:
     """Look for a release once, and switch to it when it is well."""
@@ -61,6 +66,7 @@ def run(
     max_bytes: MaxBytes = None,
     evict_previous: Evict = False,
     retry: Retry = False,
+    verify: Verify = False,
     once: Annotated[bool, typer.Option("--once", help="End after the first update.")] = False,
     as_json: JsonFlag = False,
 ) -> None:

@@ -74,6 +74,9 @@ def _add(one: argparse.ArgumentParser, verb: str) -> None:
             help="Give up the previous release where a new one has no room.",
         )
         one.add_argument("--retry", action="store_true", help="Take also what was refused before.")
+        one.add_argument(
+            "--verify", action="store_true", help="Look at every byte of what is installed, too."
+        )
     if verb in ("update", "run", "serve"):
         one.add_argument("--target", help="Chosen by what this device is when left out.")
     if verb == "run":
@@ -132,6 +135,7 @@ def options_from(given: Mapping[str, Any]) -> Any:
         max_bytes=given.get("max_bytes"),
         evict_previous=bool(given.get("evict_previous")),
         retry=bool(given.get("retry")),
+        verify=bool(given.get("verify")),
     )
 
 

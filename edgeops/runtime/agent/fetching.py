@@ -137,7 +137,7 @@ class Fetching:
         try:
             self._blobs.fetch(self._remote, listed)
             document = json.loads(self._blobs.read(listed))
-            entries = document["deltas"] if document["format"] == _DELTAS else []
+            entries = list(document["deltas"]) if document["format"] == _DELTAS else []
         except (TrustError, TransportError, ValueError, LookupError, TypeError, RecursionError):
             return {}
         return plan.deltas_to_use(entries, missing, self._has, methods())

@@ -89,20 +89,25 @@ def damaged(folder: Path) -> list[str]:
         return [BUNDLE]
     if not manifest.descriptor.hex.startswith(name):
         return [BUNDLE]
-    targets = {
-        layer.target
-        for layer in manifest.of(kind="variant")
-        if (folder / "variants" / str(layer.target)).is_dir()
-    }
-    found = []
-    for layer in manifest.layers:
-        path = folder / layer.path
-        needed = layer.kind == "variant" and layer.target in targets
-        if not needed and not os.path.lexists(path):
-            continue
-        if not path.is_file() or sha256_file(path) != layer.blob.hex:
-            found.append(layer.blob.hex)
-    return found
+    return [
+        layer.blob.hex
+        for layer in wanted_here(folder, manifest.layers)
+        if not _is(folder / layer.path, layer.blob.hex)
+    ]
+
+
+def wanted_here(folder: Path, layers: Iterable[Layer]) -> list[Layer]:
+    """Return the layers that a slot has, or has a part of: whole variants, and what else is there."""
+    return [
+        layer
+        for layer in layers
+        if os.path.lexists(folder / layer.path)
+        or (layer.kind == "variant" and (folder / "variants" / str(layer.target)).is_dir())
+    ]
+
+
+def _is(path: Path, hexadecimal: str) -> bool:
+    return path.is_file() and not path.is_symlink() and sha256_file(path) == hexadecimal
 
 
 def needed(home: Home, slots: Iterable[Slot | None]) -> set[str]:

@@ -24,6 +24,7 @@ from edgeops.runtime.agent.blobs import Blobs, disk_full
 from edgeops.runtime.agent.changes import brief, clean, finish_switch, move, recover, untidy
 from edgeops.runtime.agent.fetch import open_remote
 from edgeops.runtime.agent.fetching import Fetching
+from edgeops.runtime.agent.heal import heal, looks_whole
 from edgeops.runtime.agent.home import Home, Slot
 from edgeops.runtime.agent.http import Limits
 from edgeops.runtime.agent.trust import check_root, read_channel
@@ -37,6 +38,7 @@ if TYPE_CHECKING:
     from edgeops.core.manifest import Layer, Manifest
     from edgeops.runtime.agent.activation import Activate
     from edgeops.runtime.agent.fetch import Remote
+    from edgeops.runtime.agent.home import State
 
 # What is wrong with the release itself, whoever asks and whenever: it is not tried again.
 _FINAL = frozenset(
@@ -64,6 +66,7 @@ class Options:
     max_bytes: int | None = None
     evict_previous: bool = False
     retry: bool = False
+    verify: bool = False
     limits: Limits = field(default_factory=Limits)
 
 
@@ -128,7 +131,9 @@ class _Run:
         current = self.state.current
         asked = self.options.target
         if current and offer.digest == current.digest and asked in ("", current.target):
-            return self._done("current")
+            if not self._broken():
+                return self._done("current")
+            self.state = self._seen_in(self.home.read())
         refused = self.state.refused.get(offer.digest)
         if refused and not self.options.retry and not self._changed(refused):
             return self._done("refused", refused["why"])
@@ -223,16 +228,19 @@ class _Run:
             self.state = move(self.home, self.home.read(), "kept", probation=None)
         return True
 
+    def _broken(self) -> bool:
+        """Return whether what is installed is damaged, and was thrown away."""
+        look = self.options.verify or not looks_whole(self.home, self.state)
+        return look and heal(self.home.path)
+
+    def _seen_in(self, there: State) -> State:
+        """Return a state that was read anew, with what this update has seen so far."""
+        return replace(self.state, **{name: getattr(there, name) for name in _OWNED})
+
     def _done(self, outcome: str, why: str = "") -> dict[str, Any]:
         """Write what was seen; nothing else changes."""
         with brief(self.home):
-            there = self.home.read()
-            self.state = self.home.write(
-                replace(
-                    self.state,
-                    **{name: getattr(there, name) for name in _OWNED},
-                )
-            )
+            self.state = self.home.write(self._seen_in(self.home.read()))
         if untidy(self.home, self.state):
             clean(self.home, self.state)
         return self.result(outcome, why)
