@@ -106,6 +106,35 @@ def check_links(
         )
 
 
+def check_documents(
+    evidence: Mapping[str, Evidence], packed: Mapping[str, str], where: str
+) -> None:
+    """Raise TrustError ``features-not-validated`` for evidence of other features or rules.
+
+    ``packed`` are the digests of features.json and rules.json by kind. Evidence that went through
+    none of a kind says nothing of it, and passes.
+    """
+    wrong = []
+    for target, measured in sorted(evidence.items()):
+        for kind in ("features", "rules"):
+            about = measured.extra.get(kind)
+            found = about.get("digest") if isinstance(about, dict) else about
+            if found is not None and found != packed.get(kind):
+                there = _short(packed[kind]) if kind in packed else "none"
+                wrong.append(
+                    f"{target} was measured with the {kind} {_short(found)}, packed is {there}"
+                )
+    if wrong:
+        raise TrustError(
+            "features-not-validated",
+            "what is packed around the model is not what was validated",
+            where=where,
+            why="\n".join(wrong),
+            fix="name the same features.yaml and rules.yaml under data, validate and include of "
+            "pack, then validate again: edgeops run",
+        )
+
+
 def gates_json(evidence: Mapping[str, Evidence]) -> list[dict[str, Any]]:
     """Return all gates of all targets as they stand in results, each with its target."""
     return [

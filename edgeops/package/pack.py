@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from edgeops import __version__
+from edgeops.core.digest import digest, sha256_bytes
 from edgeops.core.evidence import read_evidence
 from edgeops.core.manifest import INDEX, valid_name
 from edgeops.core.targets import encode_targets
@@ -13,7 +14,7 @@ from edgeops.core.variant import FILE, read_variant, refuse_unproven
 from edgeops.errors import InputError
 from edgeops.package.agent_pyz import agent_part
 from edgeops.package.card import card
-from edgeops.package.chain import check_links
+from edgeops.package.chain import check_documents, check_links
 from edgeops.package.include import compiled
 from edgeops.package.index import asked, needs_of
 from edgeops.package.layout import Part, kind_of
@@ -79,6 +80,12 @@ def pack_files(contents: Contents, out: Path, *, sign: Sign | None, events: Even
     events.step("reading variants and evidence")
     read = _read(contents)
     check_links(read.variants, read.evidence, str(out))
+    documents = {
+        part.kind: digest(sha256_bytes(part.source))
+        for part in read.compiled
+        if isinstance(part.source, bytes)
+    }
+    check_documents(read.evidence, documents, str(out))
     sealing = None
     if contents.encrypt or contents.recipients:
         sealing = sealer(contents.encrypt, contents.recipients, sorted(read.variants))

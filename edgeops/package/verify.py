@@ -8,6 +8,7 @@ from edgeops.core.manifest import malformed
 from edgeops.errors import InputError
 from edgeops.package.bundle import Bundle, open_bundle
 from edgeops.package.chain import (
+    check_documents,
     check_links,
     gates_json,
     read_evidence,
@@ -49,6 +50,9 @@ def checked(bundle: Bundle) -> dict[str, Any]:
     variants = read_variants(bundle)
     evidence = read_evidence(bundle)
     check_links(variants, evidence, bundle.where)
+    compiled = [layer for layer in bundle.manifest.layers if layer.path.endswith(".json")]
+    documents = {item.kind: item.content.digest for item in compiled if item.kind in COMPILED}
+    check_documents(evidence, documents, bundle.where)
     _check_index(bundle, variants, evidence)
     return {
         "digest": bundle.digest,
