@@ -28,23 +28,28 @@ _ENOUGH = 1 << 14
 _SLOW = 1.02
 
 
-def encode(kind_number: int, old: bytes, new: bytes, offset: int) -> bytes:
-    """Return the record that makes ``new`` of ``old``, which lies at ``offset`` in the base."""
+def encode(kind_number: int, old: bytes, new: bytes, offset: int) -> bytes | None:
+    """Return the record that makes ``new`` of ``old``, which lies at ``offset`` in the base.
+
+    None when they have so little in common that no coding fits.
+    """
     kind = typed.KINDS[kind_number]
     before = np.frombuffer(old, typed.UNSIGNED[kind.size])
     after = np.frombuffer(new, typed.UNSIGNED[kind.size])
     head = bytes([TYPED, kind_number]) + number(offset) + number(len(after))
-    made = [_coded(kind, before, after, b"", 0)]
+    best = _coded(kind, before, after, b"", 0)
     mask = before != after
     if 0 < mask.mean() < _ZEROS_WORTH:
         marks = stream(np.packbits(mask, bitorder="little").tobytes())
-        made.append(_coded(kind, before[mask], after[mask], marks, typed.MASKED))
-    # A mask takes time to apply: it must be worth it.
-    return head + (made[-1] if len(made[-1]) < _MASK_WORTH * len(made[0]) else made[0])
+        masked = _coded(kind, before[mask], after[mask], marks, typed.MASKED)
+        # A mask takes time to apply: it must be worth it.
+        if masked and (best is None or len(masked) < _MASK_WORTH * len(best)):
+            best = masked
+    return head + best if best else None
 
 
-def _coded(kind: Kind, before: Any, after: Any, marks: bytes, flags: int) -> bytes:
-    """Return flags, mask and codes of the numbers that the mask marks."""
+def _coded(kind: Kind, before: Any, after: Any, marks: bytes, flags: int) -> bytes | None:
+    """Return flags, mask and codes of the numbers that the mask marks; None when none fits."""
     keys = typed.exponents(before, kind) if kind.bits else np.zeros(len(before), np.uint8)
     differences = typed.ordered(after, kind) - typed.ordered(before, kind)
     cuts: list[int] = []
@@ -94,8 +99,10 @@ def _shift(kind: Kind, differences: Any) -> int:
     return best
 
 
-def _split(kind: Kind, differences: Any, runs: Any, about: tuple[int, bytes, list[int]]) -> bytes:
-    """Return the smallest coding of differences over the widths of the high parts."""
+def _split(
+    kind: Kind, differences: Any, runs: Any, about: tuple[int, bytes, list[int]]
+) -> bytes | None:
+    """Return the smallest coding of differences over the widths of the high parts, if any."""
     flags, head, cuts = about
     signed = differences.view(typed.SIGNED[kind.size]).astype(np.int64)
     high = np.empty_like(signed)
@@ -113,7 +120,7 @@ def _split(kind: Kind, differences: Any, runs: Any, about: tuple[int, bytes, lis
         exact = stream(differences[escaped].tobytes())
         at = [cut * width // 8 for cut in cuts]
         made.append(bytes([flags | place << 2]) + head + stream(packed, at) + exact + low)
-    return min(made, key=len) if made else bytes(differences.nbytes + 64)
+    return min(made, key=len, default=None)
 
 
 def _packed(codes: Any, width: int) -> bytes:

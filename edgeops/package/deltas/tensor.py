@@ -6,21 +6,20 @@ from collections import defaultdict
 from typing import TYPE_CHECKING
 
 from edgeops.package.deltas import block
-from edgeops.package.deltas.locate import BFLOAT16, FLOAT16, FLOAT32, INT8, SIZES, Region
+from edgeops.package.deltas.guess import guess
+from edgeops.package.deltas.locate import INT8, Region
 from edgeops.package.deltas.match import matches
 from edgeops.package.deltas.stream import number, stream, with_dictionary
 from edgeops.runtime.delta.header import COPY, LITERAL
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Sequence
 
 _BLOCK = 1 << 19
-_PIECE = 1 << 16
-_SAMPLE = 1 << 13
+_AHEAD = 1 << 13
 _MOST_LITERAL = 1 << 18
-# Equal parts are searched in what is at most so long; longer parts of one length are compared in place.
+# Equal parts are searched in what is at most so long: it takes some ten times the memory.
 _MOST_SEARCHED = 64 << 20
-_LONG = 1 << 20
 _WORTH = 0.98
 
 
@@ -46,7 +45,7 @@ class Writer:
         self._flush()
         for at in range(start, stop, _MOST_LITERAL):
             data = bytes(self._new[at : min(at + _MOST_LITERAL, stop)])
-            place = max(0, min(near + at - start - _SAMPLE, len(self._old) - 1))
+            place = max(0, min(near + at - start - _AHEAD, len(self._old) - 1))
             ways = [stream(data)]
             if len(self._old):
                 ways.append(
@@ -65,7 +64,7 @@ class Writer:
                 self.copy(origin + at, size)
                 continue
             record = block.encode(kind, old, new, origin + at)
-            if len(record) > _WORTH * size or size < 4 * SIZES[kind]:
+            if record is None or len(record) > _WORTH * size:
                 self.literal(start + at, start + at + size, origin + at)
             else:
                 self._flush()
@@ -154,37 +153,6 @@ def _aligned(
     writer: Writer, files: tuple[memoryview, memoryview], at: tuple[int, int], size: int
 ) -> None:
     """Write bytes that have their old selves in place, as the numbers that they seem to be."""
-    for start, stop, kind in _guessed(files, at, size):
+    old, new = files[0][at[1] : at[1] + size], files[1][at[0] : at[0] + size]
+    for start, stop, kind in guess(old, new, at[0]):
         writer.numbers(kind, at[0] + start, at[1] + start, stop - start)
-
-
-def _guessed(
-    files: tuple[memoryview, memoryview], at: tuple[int, int], size: int
-) -> Iterator[tuple[int, int, int]]:
-    """Yield (from, to, kind) over a part: the kind whose differences are smallest in a sample."""
-    first = min(-at[0] % 4, size)
-    if first:
-        yield 0, first, INT8
-    start, last = first, INT8
-    for place in range(first, size, _PIECE):
-        kind = _kind(files, at, place, min(_PIECE, size - place))
-        if place > start and kind != last:
-            yield start, place, last
-            start = place
-        last = kind
-    whole = start + (size - start) // 4 * 4
-    if whole > start:
-        yield start, whole, last
-    if size > whole:
-        yield whole, size, INT8
-
-
-def _kind(files: tuple[memoryview, memoryview], at: tuple[int, int], place: int, size: int) -> int:
-    sample = min(size, _SAMPLE) // 4 * 4
-    middle = place + (size - sample) // 8 * 4
-    new = bytes(files[1][at[0] + middle : at[0] + middle + sample])
-    old = bytes(files[0][at[1] + middle : at[1] + middle + sample])
-    if old == new or not sample:
-        return INT8
-    kinds = (INT8, FLOAT32, FLOAT16, BFLOAT16)
-    return min(kinds, key=lambda kind: len(block.encode(kind, old, new, 0)))

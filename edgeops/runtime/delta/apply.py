@@ -11,7 +11,14 @@ from typing import TYPE_CHECKING, BinaryIO
 from edgeops.core.files import disk_errors
 from edgeops.errors import TrustError
 from edgeops.runtime.delta import header as form
-from edgeops.runtime.delta.header import Header, malformed, methods, parse, zstandard_missing
+from edgeops.runtime.delta.header import (
+    Header,
+    malformed,
+    methods,
+    parse,
+    wrong_base,
+    zstandard_missing,
+)
 from edgeops.runtime.delta.reader import Base, Reader
 
 if TYPE_CHECKING:
@@ -39,15 +46,15 @@ def apply(base: Path, delta: Source, out: Path, *, expect: str, size: int | None
     with _opened(base) as file:
         _check_base(file, base, about)
         with disk_errors(out):
-            _write(Base(file, about.before_size), delta, out, about)
+            _write(Base(file, base, about.before_size), delta, out, about)
     return about
 
 
 def _opened(base: Path) -> BinaryIO:
     try:
         return base.open("rb")
-    except (FileNotFoundError, IsADirectoryError) as error:
-        raise _wrong_base(base, f"it cannot be read: {error.strerror}") from error
+    except OSError as error:
+        raise wrong_base(base, f"it cannot be read: {error.strerror}") from error
 
 
 def _check_asked(about: Header, expect: str, size: int | None) -> None:
@@ -63,16 +70,12 @@ def _check_asked(about: Header, expect: str, size: int | None) -> None:
 def _check_base(file: BinaryIO, base: Path, about: Header) -> None:
     size = os.fstat(file.fileno()).st_size
     if size != about.before_size:
-        raise _wrong_base(base, f"it has {size} bytes, the delta needs {about.before_size}")
-    digest = hashlib.sha256()
-    buffer = memoryview(bytearray(_PIECE))
-    while True:
-        length = file.readinto(buffer)  # type: ignore[attr-defined]
-        if not length:
-            break
-        digest.update(buffer[:length])
+        raise wrong_base(base, f"it has {size} bytes, the delta needs {about.before_size}")
+    digest, old = hashlib.sha256(), Base(file, base, size)
+    for start in range(0, size, _PIECE):
+        digest.update(old.read(start, min(_PIECE, size - start)))
     if f"sha256:{digest.hexdigest()}" != about.before:
-        raise _wrong_base(base, f"its sha256 is {digest.hexdigest()}, needed is {about.before[7:]}")
+        raise wrong_base(base, f"its sha256 is {digest.hexdigest()}, needed is {about.before[7:]}")
 
 
 def _write(base: Base, delta: Source, out: Path, about: Header) -> None:
@@ -120,7 +123,7 @@ def _rebuild(reader: Reader, base: Base, file: BinaryIO, about: Header) -> None:
         )
 
 
-def _pieces(operation: int, reader: Reader, base: Base, left: int) -> Iterator[bytes]:
+def _pieces(operation: int, reader: Reader, base: Base, left: int) -> Iterator[bytes | memoryview]:
     """Yield what one operation writes, never more than ``left`` bytes in all."""
     if operation == form.COPY:
         offset, length = reader.number(), reader.bounded(left, "a copy")
@@ -163,13 +166,3 @@ def _zstd(reader: Reader, base: Base, left: int) -> bytes:
     if len(data) != length:
         raise malformed(f"a zstd frame does not hold {length} bytes")
     return data
-
-
-def _wrong_base(base: Path, why: str) -> TrustError:
-    return TrustError(
-        "delta-base-mismatch",
-        f"the delta was made for another file than {base.name}",
-        where=str(base),
-        why=why,
-        fix="fetch the whole file; nothing was changed",
-    )

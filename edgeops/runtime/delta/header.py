@@ -21,8 +21,8 @@ METHODS = ("tensor", "zstd")
 # The operations, and what one of them may hold at most: a reader never needs more memory.
 END, COPY, LITERAL, TYPED, ZSTD = range(5)
 MOST_BYTES = 1 << 20
-MOST_ZSTD = 4 << 20
-MOST_DICTIONARY = 8 << 20
+MOST_ZSTD = 2 << 20
+MOST_DICTIONARY = 4 << 20
 WINDOW = 1 << 15
 
 # How the bytes of a stream are stored.
@@ -93,6 +93,17 @@ def malformed(why: str, where: str = "") -> TrustError:
         where=where,
         why=why,
         fix="fetch the delta again, or the whole file; nothing was changed",
+    )
+
+
+def wrong_base(base: Path, why: str) -> TrustError:
+    """Return the error for a base that is not the file that the delta was made for."""
+    return TrustError(
+        "delta-base-mismatch",
+        f"the delta was made for another file than {base.name}",
+        where=str(base),
+        why=why,
+        fix="fetch the whole file; nothing was changed",
     )
 
 

@@ -7,9 +7,11 @@ import os
 import zlib
 from typing import TYPE_CHECKING, BinaryIO
 
-from edgeops.runtime.delta.header import DEFLATE, DEFLATE_BASE, RAW, WINDOW, malformed
+from edgeops.runtime.delta.header import DEFLATE, DEFLATE_BASE, RAW, WINDOW, malformed, wrong_base
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from edgeops.runtime.delta.header import Source
 
 _VARINT_BYTES = 9
@@ -20,17 +22,25 @@ _SLACK = 64
 class Base:
     """The old file, read by position; a file that shrinks meanwhile is refused, not a crash."""
 
-    def __init__(self, file: BinaryIO, size: int) -> None:
+    def __init__(self, file: BinaryIO, path: Path, size: int) -> None:
         self._file = file
+        self._path = path
         self.size = size
 
     def read(self, offset: int, length: int) -> bytes:
-        """Return ``length`` bytes from ``offset``; raises TrustError ``delta-malformed``."""
+        """Return ``length`` bytes from ``offset``.
+
+        Raises TrustError ``delta-malformed`` where the file does not reach, ``delta-base-mismatch``
+        when it can no longer be read.
+        """
         if offset < 0 or length < 0 or offset + length > self.size:
             raise malformed(f"it reads to byte {offset + length} of a base of {self.size}")
-        data = os.pread(self._file.fileno(), length, offset)
+        try:
+            data = os.pread(self._file.fileno(), length, offset)
+        except OSError as error:
+            raise wrong_base(self._path, f"it cannot be read: {error.strerror}") from error
         if len(data) != length:
-            raise malformed("the base became shorter while it was read")
+            raise wrong_base(self._path, "it became shorter while it was read")
         return data
 
 

@@ -18,7 +18,6 @@ if TYPE_CHECKING:
     from edgeops.runtime.delta.reader import Base, Reader
 
 MASKED, SORTED = 1, 2
-ESCAPE = -128
 WIDTHS = (2, 4, 8)
 _NIBBLE = 4
 
@@ -36,7 +35,7 @@ UNSIGNED: dict[int, Any] = {1: np.dtype("u1"), 2: np.dtype("<u2"), 4: np.dtype("
 SIGNED: dict[int, Any] = {1: np.dtype("i1"), 2: np.dtype("<i2"), 4: np.dtype("<i4")}
 
 
-def read_block(reader: Reader, base: Base, left: int) -> bytes:
+def read_block(reader: Reader, base: Base, left: int) -> memoryview:
     """Return the bytes of one block, at most ``left``; raises TrustError ``delta-malformed``."""
     number = reader.byte()
     if number not in KINDS:
@@ -49,11 +48,16 @@ def read_block(reader: Reader, base: Base, left: int) -> bytes:
     if flags >> 4 or flags >> 2 >= len(WIDTHS):
         raise malformed(f"a block has the flags {flags:#x}, which nobody has defined")
     if not flags & MASKED:
-        return bytes(_changed(reader, kind, old, flags).data)
+        return _bytes(_changed(reader, kind, old, flags))
     mask = _mask(reader, count)
     new = old.copy()
     new[mask] = _changed(reader, kind, old[mask], flags)
-    return bytes(new.data)
+    return _bytes(new)
+
+
+def _bytes(values: Any) -> memoryview:
+    data: memoryview = values.view(np.uint8).data
+    return data
 
 
 def _mask(reader: Reader, count: int) -> Any:
@@ -66,22 +70,27 @@ def _mask(reader: Reader, count: int) -> Any:
 
 def _changed(reader: Reader, kind: Kind, old: Any, flags: int) -> Any:
     """Return the new numbers for ``old``, all of which may have changed."""
+    new = ordered(old, kind)
     if not flags & SORTED:
         runs = [(0, len(old), _shift(reader.byte(), kind))]
-        return _unorder(ordered(old, kind) + _differences(reader, kind, runs, flags), kind)
+        new += _differences(reader, kind, runs, flags)
+        return _unordered(new, kind)
     if not kind.bits:
         raise malformed("a block of integers is sorted by an exponent that they do not have")
     keys = exponents(old, kind)
     runs = _runs(reader, kind, np.bincount(keys, minlength=256))
-    places = keys.argsort(kind="stable")
     differences = np.empty_like(old)
-    differences[places] = _differences(reader, kind, runs, flags)
-    return _unorder(ordered(old, kind) + differences, kind)
+    differences[keys.argsort(kind="stable")] = _differences(reader, kind, runs, flags)
+    new += differences
+    return _unordered(new, kind)
 
 
 def exponents(values: Any, kind: Kind) -> Any:
     """Return the exponents of floats that are given as unsigned integers."""
-    return ((values >> kind.exponent) & ((1 << kind.bits) - 1)).astype(np.uint8)
+    shifted = values >> values.dtype.type(kind.exponent)
+    if kind.bits < 8:  # noqa: PLR2004 - to become a byte cuts off the sign of the others
+        shifted &= values.dtype.type((1 << kind.bits) - 1)
+    return shifted.astype(np.uint8)
 
 
 def _shift(value: int, kind: Kind) -> int:
@@ -105,9 +114,11 @@ def _runs(reader: Reader, kind: Kind, counts: Any) -> list[tuple[int, int, int]]
 
 def _differences(reader: Reader, kind: Kind, runs: list[tuple[int, int, int]], flags: int) -> Any:
     """Return the differences of a block as unsigned integers, modulo their width."""
-    total = runs[-1][1]
-    high = _high(reader, total, WIDTHS[flags >> 2])
-    escaped = np.flatnonzero(high == ESCAPE)
+    total, width = runs[-1][1], WIDTHS[flags >> 2]
+    packed = np.frombuffer(reader.stream((total * width + 7) // 8), np.uint8)
+    high = _TABLES[width].take(packed).view(np.int8)[:total]
+    # The largest code stands for differences that are stored in full: it would be this number.
+    escaped = np.flatnonzero(high == -(1 << (width - 1)))
     exact = reader.stream(len(escaped) * kind.size)
     if kind.size == 1 and not runs[0][2]:
         made = high.view(np.uint8)
@@ -117,12 +128,6 @@ def _differences(reader: Reader, kind: Kind, runs: list[tuple[int, int, int]], f
     if len(escaped):
         made[escaped] = np.frombuffer(exact, UNSIGNED[kind.size])
     return made
-
-
-def _high(reader: Reader, total: int, width: int) -> Any:
-    """Return the high parts as int8, ESCAPE where the difference is stored in full."""
-    packed = np.frombuffer(reader.stream((total * width + 7) // 8), np.uint8)
-    return _TABLES[width][packed].view(np.int8).reshape(-1)[:total]
 
 
 def _add_low(reader: Reader, kind: Kind, runs: list[tuple[int, int, int]], made: Any) -> None:
@@ -151,26 +156,30 @@ def _add_low(reader: Reader, kind: Kind, runs: list[tuple[int, int, int]], made:
 def ordered(values: Any, kind: Kind) -> Any:
     """Return floats' bits as unsigned integers in the floats' order; integers as they are."""
     if not kind.bits:
-        return values
+        return values.copy()
     top = 8 * kind.size - 1
-    negative = (values.view(SIGNED[kind.size]) >> top).view(values.dtype)
-    return values ^ (negative | values.dtype.type(1 << top))
+    flips = (values.view(SIGNED[kind.size]) >> top).view(values.dtype)
+    flips |= values.dtype.type(1 << top)
+    flips ^= values
+    return flips
 
 
-def _unorder(values: Any, kind: Kind) -> Any:
-    if not kind.bits:
-        return values
-    top = 8 * kind.size - 1
-    negative = (~values.view(SIGNED[kind.size]) >> top).view(values.dtype)
-    return values ^ (negative | values.dtype.type(1 << top))
+def _unordered(values: Any, kind: Kind) -> Any:
+    """Return floats' bits for their integers in order, in place of these."""
+    if kind.bits:
+        top = 8 * kind.size - 1
+        flips = (values.view(SIGNED[kind.size]) >> top).view(values.dtype)
+        np.invert(flips, out=flips)
+        flips |= values.dtype.type(1 << top)
+        values ^= flips
+    return values
 
 
 def _table(width: int) -> Any:
     """Return for each byte the high parts packed in it, the first in its lowest bits."""
     codes = np.arange(256)[:, None] >> np.arange(0, 8, width) & ((1 << width) - 1)
-    values = (codes >> 1) ^ -(codes & 1)
-    values[codes == (1 << width) - 1] = ESCAPE
-    return np.ascontiguousarray(values.astype(np.int8)).view(f"u{8 // width}").reshape(-1)
+    values = ((codes >> 1) ^ -(codes & 1)).astype(np.int8)
+    return np.ascontiguousarray(values).view(f"u{8 // width}").reshape(-1)
 
 
 _TABLES = {width: _table(width) for width in WIDTHS}
