@@ -39,8 +39,11 @@ def unpack_verb(request: UnpackRequest, *, events: Events) -> dict[str, Any]:
     bundle with one.
     """
     from edgeops.publish.stores import is_repository
+    from edgeops.stages.publish_mirror import is_registry, unpack_mirrored
 
     stated = request.channel is not None, request.trusted is not None
+    if is_registry(request.source) and not any(stated):
+        return unpack_mirrored(request, events)
     if is_repository(request.source, request.root):
         if not all(stated):
             raise UsageProblem(
@@ -84,10 +87,12 @@ def _from_repository(request: UnpackRequest, events: Events) -> dict[str, Any]:
     from edgeops.runtime.agent.look import fetch_blob, offered
 
     out = request.root / request.out
-    remote = _remote(request.source, request.root)
     anchor = _root_bytes(request.root / str(request.trusted))
     check_place(out)
-    with TemporaryDirectory(prefix="edgeops-") as temporary:
+    with (
+        TemporaryDirectory(prefix="edgeops-") as temporary,
+        _remote(request.source, request.root) as remote,
+    ):
         state = Path(temporary) / STATE
         if (out / STATE).is_dir():
             shutil.copytree(out / STATE, state, symlinks=True)
