@@ -97,6 +97,19 @@ def serve(
     home: Home,
     target: Target = None,
     port: Annotated[int | None, typer.Option(help="Answer on this port of 127.0.0.1 too.")] = None,
+    http: Annotated[
+        str | None, typer.Option(metavar="HOST:PORT", help="Answer on this address too.")
+    ] = None,
+    expose: Annotated[
+        bool,
+        typer.Option(
+            "--expose",
+            help="Allow --http an address that other machines reach; nobody is asked who they are.",
+        ),
+    ] = False,
+    isolate: Annotated[
+        bool, typer.Option("--isolate", help="Keep each model in a process of its own.")
+    ] = False,
     as_json: JsonFlag = False,
 ) -> None:
     """Answer requests of applications over a Unix socket and loopback HTTP."""

@@ -15,7 +15,7 @@ from edgeops import __version__
 from edgeops.errors import EdgeopsError, ExitCode
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Callable, Mapping, Sequence
 
 VERBS = ("update", "run", "status", "rollback", "serve")
 
@@ -85,6 +85,15 @@ def _add(one: argparse.ArgumentParser, verb: str) -> None:
         one.add_argument("--reason", help="What to remember of it.")
     if verb == "serve":
         one.add_argument("--port", type=int, help="Answer on this port of 127.0.0.1 too.")
+        one.add_argument("--http", metavar="HOST:PORT", help="Answer on this address too.")
+        one.add_argument(
+            "--expose",
+            action="store_true",
+            help="Allow --http an address that other machines reach; nobody is asked who they are.",
+        )
+        one.add_argument(
+            "--isolate", action="store_true", help="Keep each model in a process of its own."
+        )
 
 
 def work(verb: str, given: Mapping[str, Any]) -> dict[str, Any] | None:
@@ -106,9 +115,19 @@ def work(verb: str, given: Mapping[str, Any]) -> dict[str, Any] | None:
     if verb == "update":
         return update(options)
     from edgeops.runtime.agent.daemon import run
+    from edgeops.runtime.agent.renew import Renewal
 
     home.mkdir(parents=True, exist_ok=True)
-    run(home, lambda stop: update(options, stop=stop), once=bool(given.get("once")))
+    renewal = Renewal(home, sys.argv[1:])
+    renewal.take_over()
+
+    def once(stop: Callable[[], bool]) -> dict[str, Any]:
+        result = update(options, stop=stop)
+        if not stop():
+            renewal.take_over()
+        return result
+
+    run(home, once, once=bool(given.get("once")))
     return None
 
 

@@ -7,40 +7,55 @@ that and goes.
 
 from __future__ import annotations
 
-import contextlib
 import socket
 import threading
 import time
+from contextlib import suppress
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
-from edgeops.errors import EdgeopsError, InputError, RefusedError
+from edgeops.errors import EdgeopsError, InputError, MissingError, RefusedError
 from edgeops.runtime.serving import routes
 from edgeops.runtime.serving.http import Closed, Connection, Reply, refused
 from edgeops.runtime.serving.model import Abandoned
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from edgeops.runtime.serving.http import Head
     from edgeops.runtime.serving.requests import Recorder
     from edgeops.runtime.serving.serving import Serving
 
 _TICK_S = 0.05
+_ASK_S = 60.0
 _BACKLOG = 128
+_MOST_PARTING, _PART_S = 64, 1.0
+_READ = 1 << 16
 
 
 class Server:
     """Answers what comes by its sockets until it is stopped.
 
-    ``exposed`` says that the TCP socket is meant to be reached from other machines.
+    ``exposed`` says that the TCP socket is meant to be reached from other machines. ``allowed`` is asked
+    every minute, and raises why nothing is to be answered any more.
     """
 
-    def __init__(self, serving: Serving, recorder: Recorder, *, exposed: bool = False) -> None:
+    def __init__(
+        self,
+        serving: Serving,
+        recorder: Recorder,
+        *,
+        exposed: bool = False,
+        allowed: Callable[[], None] = lambda: None,
+    ) -> None:
         self.serving, self._recorder, self._exposed = serving, recorder, exposed
+        self._allowed, self._ask_again = allowed, 0.0
         self._options = serving.options
         self._listeners: list[socket.socket] = []
         self._room = threading.BoundedSemaphore(self._options.connections)
         self._slots = threading.Semaphore(self._options.concurrency)
         self._open: dict[int, Connection] = {}
+        self._parting: list[tuple[socket.socket, float]] = []
         self._stopping = threading.Event()
         self._begun = time.monotonic()
         self.turned_away = 0
@@ -60,8 +75,24 @@ class Server:
         while not self._stopping.wait(_TICK_S):
             try:
                 self.serving.tick()
+                self._ask()
+                self._sweep()
             except Exception as error:  # noqa: BLE001 - requests go on whatever becomes of this
                 self.serving.trouble = f"{type(error).__name__}: {error}"
+
+    def _ask(self) -> None:
+        if time.monotonic() < self._ask_again:
+            return
+        self._ask_again = time.monotonic() + _ASK_S
+        try:
+            self._allowed()
+        except MissingError as error:
+            self.serving.held = error
+        except EdgeopsError as error:
+            # A policy that cannot be read any more is no reason to stop what serves.
+            self.serving.trouble = f"{error.what}: {error.why}"
+        else:
+            self.serving.held = None
 
     def stop(self) -> None:
         """Have :meth:`keep_house` return; safe to call from a signal's handler."""
@@ -80,6 +111,8 @@ class Server:
             self.serving.tick()
             time.sleep(_TICK_S / 5)
         finished = not self._open
+        for link, _ in self._parting:
+            link.close()
         self.serving.close()
         return finished
 
@@ -117,10 +150,33 @@ class Server:
     def _turn_away(self, connection: Connection) -> None:
         self.turned_away += 1
         connection.read_s = _TICK_S
-        with contextlib.suppress(OSError):
+        with suppress(OSError):
             connection.send(refused(routes.busy("too many connections")), keep=False)
-        _hang_up(connection)
-        connection.link.close()
+        self._part(connection.link)
+
+    def _part(self, link: socket.socket) -> None:
+        """Close a connection so that the peer reads the last answer first.
+
+        A socket that is closed with unread bytes resets, and what was sent may never be read: so what
+        the peer still sends is thrown away for a moment.
+        """
+        with suppress(OSError):
+            link.shutdown(socket.SHUT_WR)
+            link.setblocking(False)
+            if len(self._parting) < _MOST_PARTING and not self._stopping.is_set():
+                self._parting.append((link, time.monotonic() + _PART_S))
+                return
+        link.close()
+
+    def _sweep(self) -> None:
+        now, kept = time.monotonic(), []
+        parting, self._parting = self._parting, []
+        for link, until in parting:
+            if now >= until or _ended(link):
+                link.close()
+            else:
+                kept.append((link, until))
+        self._parting += kept
 
     def _start(self, work: Any, *arguments: Any) -> None:
         threading.Thread(target=work, args=arguments, name="edgeops-serve", daemon=True).start()
@@ -137,8 +193,7 @@ class Server:
         self._end(connection)
 
     def _end(self, connection: Connection) -> None:
-        _hang_up(connection)
-        connection.link.close()
+        self._part(connection.link)
         if self._open.pop(id(connection), None) is not None:
             self._room.release()
 
@@ -223,6 +278,19 @@ def _hang_up(connection: Connection) -> None:
         connection.link.shutdown(socket.SHUT_RDWR)
     except OSError:
         return
+
+
+def _ended(link: socket.socket) -> bool:
+    """Throw away what came; return whether the peer has closed too."""
+    try:
+        for _ in range(64):
+            if not link.recv(_READ):
+                return True
+    except BlockingIOError:
+        return False
+    except OSError:
+        return True
+    return False
 
 
 def _bug(error: Exception) -> RefusedError:

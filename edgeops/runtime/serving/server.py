@@ -38,16 +38,22 @@ def serve(home: Path, given: Mapping[str, Any] | None = None) -> dict[str, Any]:
 
     ``given`` may have ``target``, ``threads``, ``isolate``, ``port`` or ``http`` (HOST:PORT),
     ``expose``, and ``ready``, which is called with the TCP address once requests are taken. Raises
-    InputError ``serve-options`` or ``serve-address``, MissingError ``serve-running``.
+    InputError ``serve-options`` or ``serve-address``, MissingError ``serve-running``, or
+    ``serving-stopped`` when the agent's policy says so.
     """
+    from edgeops.runtime.agent.policy import may_serve
+
     given = given or {}
+    may_serve(home)
     options = _options(home, given)
     door = _unix(home)
     http = _http(given)
     sys.setswitchinterval(_SWITCH_S)
     serving = started(home, options)
     recorder = Recorder(home, options.record, options.record_every_s, options.record_most_bytes)
-    server = Server(serving, recorder, exposed=bool(given.get("expose")))
+    server = Server(
+        serving, recorder, exposed=bool(given.get("expose")), allowed=lambda: may_serve(home)
+    )
     before = _on_signals(server.stop)
     server.listen(door)
     if http is not None:

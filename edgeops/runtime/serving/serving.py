@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
     from pathlib import Path
 
+    from edgeops.errors import EdgeopsError
     from edgeops.runtime.serving.model import Overdue
     from edgeops.runtime.serving.options import Options
     from edgeops.runtime.serving.warm import Verdict
@@ -69,6 +70,7 @@ class Serving:
         self.home, self.options = home, options
         self.refused: dict[str, str] = {}
         self.trouble = ""
+        self.held: EdgeopsError | None = None
         self._given_up, self._kept, self._clock = given_up, kept, clock
         self._shunned: set[Path] = set()
         self._installing = threading.Lock()
@@ -91,9 +93,12 @@ class Serving:
 
         A call that hangs in this process cannot be ended: ``overdue`` is called when it was given
         up, so that somebody else answers the request. Raises InputError for a bad request,
-        MissingError ``model-unavailable`` when no model can answer and no fallback is declared.
+        MissingError ``model-unavailable`` when no model can answer and no fallback is declared,
+        and what ``held`` is set to while nothing is to be answered.
         """
         why = ""
+        if self.held is not None:
+            raise self.held
         while True:
             line = self._line
             for model in (line.current, line.previous):
