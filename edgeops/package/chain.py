@@ -107,12 +107,16 @@ def check_links(
 
 
 def check_documents(
-    evidence: Mapping[str, Evidence], packed: Mapping[str, str], where: str
+    evidence: Mapping[str, Evidence],
+    packed: Mapping[str, str],
+    variants: Mapping[str, Variant],
+    where: str,
 ) -> None:
     """Raise TrustError ``features-not-validated`` for evidence of other features or rules.
 
     ``packed`` are the digests of features.json and rules.json by kind. Evidence that went through
-    none of a kind says nothing of it, and passes.
+    none of a kind says nothing of it, and passes. Variants of other targets that its rules asked
+    must be those of ``variants``.
     """
     wrong = []
     for target, measured in sorted(evidence.items()):
@@ -123,6 +127,13 @@ def check_documents(
                 there = _short(packed[kind]) if kind in packed else "none"
                 wrong.append(
                     f"{target} was measured with the {kind} {_short(found)}, packed is {there}"
+                )
+        asked = measured.extra.get("models")
+        for other, found in asked.items() if isinstance(asked, dict) else ():
+            there = variants[other].digest if other in variants else "none"
+            if found != there:
+                wrong.append(
+                    f"the rules of {target} asked {other} as {_short(found)}, packed is {_short(there)}"
                 )
     if wrong:
         raise TrustError(

@@ -85,7 +85,7 @@ def pack_files(contents: Contents, out: Path, *, sign: Sign | None, events: Even
         for part in read.compiled
         if isinstance(part.source, bytes)
     }
-    check_documents(read.evidence, documents, str(out))
+    check_documents(read.evidence, documents, read.variants, str(out))
     sealing = None
     if contents.encrypt or contents.recipients:
         sealing = sealer(contents.encrypt, contents.recipients, sorted(read.variants))

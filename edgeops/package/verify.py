@@ -52,7 +52,7 @@ def checked(bundle: Bundle) -> dict[str, Any]:
     check_links(variants, evidence, bundle.where)
     compiled = [layer for layer in bundle.manifest.layers if layer.path.endswith(".json")]
     documents = {item.kind: item.content.digest for item in compiled if item.kind in COMPILED}
-    check_documents(evidence, documents, bundle.where)
+    check_documents(evidence, documents, variants, bundle.where)
     _check_index(bundle, variants, evidence)
     return {
         "digest": bundle.digest,

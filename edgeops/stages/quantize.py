@@ -128,10 +128,14 @@ def _figures(result: Mapping[str, Any]) -> dict[str, float]:
 
 
 def _metric_of(project: Project) -> tuple[str, str]:
-    """Return the metric that validate judges by and the output it looks at, empty where unstated."""
+    """Return the metric that validate judges by and the output it looks at, empty where unstated.
+
+    With rules validate looks at an answer of theirs; here there is the model alone.
+    """
     spec = project.stage_using("validate")
     options = spec.options if spec else None
-    return getattr(options, "metric", "") or "", getattr(options, "output", "") or ""
+    output = "" if getattr(options, "rules", "") else getattr(options, "output", "")
+    return getattr(options, "metric", "") or "", output or ""
 
 
 def _params(project: Project, target: Target) -> list[str]:

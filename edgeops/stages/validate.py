@@ -34,6 +34,7 @@ if TYPE_CHECKING:
     from edgeops.errors import Finding
 
 WORST = ("worst.json", "worst.svg")
+LABELS = ("labels.txt", "labels.json")
 SECONDS = 2.0
 TIMEOUT_S = 600.0
 
@@ -120,12 +121,11 @@ class Validate:
         deps += _files_of(project.data.evaluation, options.metric)
         deps += [path for path in (project.data.features, options.rules) if path]
         if options.rules:
-            # Rules may ask the other targets' models, and say which only when they are read.
-            deps += [final_variant(project, name) for name in project.targets]
+            # Variants of other targets that rules ask are no deps: all targets share one DVC stage.
+            # Evidence names them, and pack holds them against what it packs.
             pack = project.stage_using("pack")
-            deps += [
-                path for path in getattr(pack and pack.options, "include", ()) if "labels." in path
-            ]
+            included = getattr(pack.options, "include", ()) if pack else ()
+            deps += [path for path in included if path in LABELS]
         # Those of all targets, for one DVC stage stands for all of them.
         deps += sorted({each.binary for each in project.targets.values() if each.binary})
         folder = reports(target.name)
@@ -156,8 +156,12 @@ class Validate:
     ) -> Sequence[Finding]:
         """Return gates on nothing, a metric that is not there, and data that cannot serve."""
         from edgeops.stages.validate_earlier import revision_problem
+        from edgeops.stages.validate_predicting import document_problems
         from edgeops.validate.preflight import findings
 
+        wrong = document_problems(root, project, options.rules)
+        if wrong:
+            return wrong  # the data cannot be read without features
         return findings(root, project, one_target(target), options, revision_problem)
 
     def run(self, context: StageContext, options: ValidateOptions) -> StageResult:

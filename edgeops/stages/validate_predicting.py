@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
-from edgeops.errors import InputError
+from edgeops.core.project import final_variant
+from edgeops.core.variant import read_variant
+from edgeops.errors import EdgeopsError, Finding, InputError
+from edgeops.stages.validate import LABELS
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -17,17 +20,19 @@ if TYPE_CHECKING:
     from edgeops.runtime.predictor_chain import Chain
     from edgeops.validate.measured import Predicting
 
-_LABELS = ("labels.txt", "labels.json")
-
 
 @dataclass(frozen=True)
 class Surroundings:
-    """The documents around a model; ``models`` are variant folders by the name rules give them."""
+    """The documents around a model.
+
+    ``models`` are variant folders by the name that rules give them, ``asked`` by target.
+    """
 
     features: Document | None = None
     rules: Document | None = None
     labels: tuple[str, ...] = ()
     models: Mapping[str, Path] = field(default_factory=dict)
+    asked: Mapping[str, Path] = field(default_factory=dict)
 
     @property
     def any(self) -> bool:
@@ -63,7 +68,15 @@ class Surroundings:
     def about(self) -> dict[str, Any]:
         """Return what evidence says of the documents, by kind."""
         documents = {"features": self.features, "rules": self.rules}
-        return {kind: one.about() for kind, one in documents.items() if one is not None}
+        about: dict[str, Any] = {
+            kind: one.about() for kind, one in documents.items() if one is not None
+        }
+        if self.models:
+            about["models"] = {
+                target: read_variant(folder, verify=False).digest
+                for target, folder in sorted(self.asked.items())
+            }
+        return about
 
 
 def project_surroundings(
@@ -80,9 +93,20 @@ def project_surroundings(
     spec = project.stage_using("pack")
     included = getattr(spec.options, "include", ()) if spec else ()
     for name in included:
-        if name in _LABELS and (root / name).is_file():
-            return Surroundings(made.features, made.rules, labels_in(root / name), made.models)
+        if name in LABELS and (root / name).is_file():
+            return replace(made, labels=labels_in(root / name))
     return made
+
+
+def document_problems(root: Path, project: Project, rules: str) -> list[Finding]:
+    """Return what is wrong with the documents that edgeops.yaml names, before time is spent."""
+    folders = {name: root / final_variant(project, name) for name in project.targets}
+    try:
+        surroundings(root, project.data.features or "", rules, folders)
+    except EdgeopsError as error:
+        own = Finding(error.code, error.what, error.where, error.why, error.fix)
+        return list(error.findings) or [own]
+    return []
 
 
 def surroundings(
@@ -95,7 +119,7 @@ def surroundings(
     after = read_document(rules, root) if rules else None
     if before is not None:
         features_of(before)
-    models = {}
+    models, asked = {}, {}
     for name, model in rules_of(after).models.items() if after else ():
         if model.target not in folders:
             raise InputError(
@@ -105,5 +129,5 @@ def surroundings(
                 why=f"the targets are {', '.join(folders) or 'not known to a lone variant'}",
                 fix="name a target of edgeops.yaml",
             )
-        models[name] = folders[model.target]
-    return Surroundings(before, after, (), models)
+        models[name] = asked[model.target] = folders[model.target]
+    return Surroundings(before, after, (), models, asked)

@@ -87,6 +87,12 @@ def test_evidence_of_other_features_is_refused(project):
     assert caught.value.why.endswith("packed is none")
 
 
+def test_evidence_of_another_model_that_rules_ask_is_refused(project):
+    with pytest.raises(TrustError) as caught:
+        _packed(project, {"models": {"gateway": "sha256:0123456789abcdef"}})
+    assert "asked gateway as sha256:0123456789ab" in caught.value.why
+
+
 def test_evidence_of_other_rules_is_refused(project):
     about = _about(project, "features", "rules")
     (project / "rules.yaml").write_text(json.dumps({**TOP, "fallback": {}}))
