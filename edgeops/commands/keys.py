@@ -85,3 +85,13 @@ def sign(
     root = console.root(ctx)
     paths = [root / other for other in others or ()]
     console.present(lambda _: sign_root(root / path, paths), view, as_json=as_json)
+
+
+@app.command("recipient")
+def recipient(ctx: typer.Context, folder: Folder, as_json: JsonFlag = False) -> None:
+    """Make the key pair that sealed files of a bundle are opened with."""
+    from edgeops.package.sealing import make_recipient
+    from edgeops.views.recipient import view
+
+    root = console.root(ctx)
+    console.present(lambda _: make_recipient(root / folder), view, as_json=as_json)

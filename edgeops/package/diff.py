@@ -13,13 +13,17 @@ from typing import TYPE_CHECKING, Any
 
 from edgeops.core.variant import FILE, read_variant
 from edgeops.errors import InputError
+from edgeops.package.bundle import is_bundle, open_bundle
+from edgeops.package.chain import read_evidence, read_variants
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Iterator, Mapping, Sequence
     from pathlib import Path
 
     from edgeops.core.evidence import Evidence
+    from edgeops.core.manifest import Layer
     from edgeops.core.variant import Variant
+    from edgeops.package.bundle import Bundle
 
 _NONE: dict[str, Any] = {}
 
@@ -39,12 +43,17 @@ def diff(root: Path, before: str, after: str) -> dict[str, Any]:
             why="only things of one kind can be compared",
             fix="name two variant folders, two bundles or two git revisions",
         )
+    result = {"kind": kinds[0], "a": before, "b": after}
     if kinds[0] == "revision":
-        changes = _revisions(root, before, after)
-    else:
-        first, second = _describe(root / before), _describe(root / after)
-        changes = compare(first, second)
-    return {"kind": kinds[0], "a": before, "b": after, "changes": changes}
+        return {**result, "changes": _revisions(root, before, after)}
+    if kinds[0] == "variant":
+        first, second = dict(_variant_in(root / before)), dict(_variant_in(root / after))
+        return {**result, "changes": compare(first, second)}
+    with open_bundle(root / before) as old:
+        first, layers = _describe(old), old.manifest.layers
+    with open_bundle(root / after) as new:
+        changes = compare(first, _describe(new))
+        return {**result, "changes": changes, "layers": compare_layers(layers, new.manifest.layers)}
 
 
 def compare(
@@ -62,36 +71,64 @@ def compare(
     return changes
 
 
-def _kind(path: Path) -> str:
-    from edgeops.package.bundle import is_bundle
+def compare_layers(before: Sequence[Layer], after: Sequence[Layer]) -> list[dict[str, Any]]:
+    """Return every file of two bundles and whether a device would fetch it anew, by path; pure.
 
+    ``change`` is unchanged, changed, added or removed. A file sealed again is changed: its
+    plaintext may be the same (``content`` is), its bytes are not.
+    """
+    old, new = ({item.path: item for item in side} for side in (before, after))
+    return [_layer(path, old.get(path), new.get(path)) for path in sorted({*old, *new})]
+
+
+def _layer(path: str, before: Layer | None, after: Layer | None) -> dict[str, Any]:
+    change = "added" if before is None else "removed" if after is None else "changed"
+    if before is not None and after is not None and before == after:
+        change = "unchanged"
+    there = after or before
+    return {
+        "path": path,
+        "kind": there.kind if there else "",
+        "target": there.target if there else None,
+        "change": change,
+        "before": _file(before),
+        "after": _file(after),
+    }
+
+
+def _file(layer: Layer | None) -> dict[str, Any] | None:
+    if layer is None:
+        return None
+    about = {"bytes": layer.blob.size, "digest": layer.blob.digest}
+    return about if layer.seal is None else {**about, "content": layer.content.digest}
+
+
+def _kind(path: Path) -> str:
     if path.is_dir():
         return "variant"
     return "bundle" if is_bundle(path) or path.exists() else "revision"
 
 
-def _describe(path: Path) -> dict[str, dict[str, Any]]:
-    from edgeops.package.bundle import open_bundle
-    from edgeops.package.chain import read_evidence, read_variants
+def _variant_in(path: Path) -> Iterator[tuple[str, dict[str, Any]]]:
+    return _variant("", read_variant(path))
 
-    if path.is_dir():
-        return dict(_variant("", read_variant(path)))
-    with open_bundle(path) as bundle:
-        described = {
-            "bundle": {
-                "name": bundle.manifest.name,
-                "version": bundle.manifest.version,
-                "digest": bundle.digest,
-                "signed": bundle.signature_descriptor is not None,
-            }
+
+def _describe(bundle: Bundle) -> dict[str, dict[str, Any]]:
+    described = {
+        "bundle": {
+            "name": bundle.manifest.name,
+            "version": bundle.manifest.version,
+            "digest": bundle.digest,
+            "signed": bundle.signature_descriptor is not None,
         }
-        for layer in bundle.manifest.layers:
-            if layer.kind != "variant":
-                described[layer.path] = {"bytes": layer.blob.size, "sha256": layer.blob.hex}
-        for target, variant in read_variants(bundle).items():
-            described.update(_variant(f"{target}/", variant))
-        for target, evidence in read_evidence(bundle).items():
-            described.update(_evidence(f"{target}/", evidence))
+    }
+    for layer in bundle.manifest.layers:
+        if layer.kind != "variant":
+            described[layer.path] = {"bytes": layer.content.size, "sha256": layer.content.hex}
+    for target, variant in read_variants(bundle).items():
+        described.update(_variant(f"{target}/", variant))
+    for target, evidence in read_evidence(bundle).items():
+        described.update(_evidence(f"{target}/", evidence))
     return described
 
 

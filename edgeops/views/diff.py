@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from itertools import groupby
 from operator import itemgetter
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Iterator, Mapping, Sequence
 
 _LONG = 26
+_WORDS = ("changed", "added", "removed", "unchanged")
 
 
 def view(result: Mapping[str, Any]) -> Iterator[str]:
@@ -22,6 +24,20 @@ def view(result: Mapping[str, Any]) -> Iterator[str]:
         width = max(len(row["what"]) for row in rows)
         for row in rows:
             yield f"  {row['what']:<{width}}  {_text(row['before'])} -> {_text(row['after'])}"
+    if result["changes"] and result.get("layers"):
+        yield _files(result["layers"])
+
+
+def _files(layers: Sequence[Mapping[str, Any]]) -> str:
+    """Return how many files changed in which way, and how much of the new bundle is new."""
+    counts = Counter(layer["change"] for layer in layers)
+    told = ", ".join(f"{counts[word]} {word}" for word in _WORDS if counts[word])
+    new = {
+        layer["after"]["digest"]: layer["after"]["bytes"]
+        for layer in layers
+        if layer["change"] in ("added", "changed")
+    }
+    return f"files: {told}; {sum(new.values()):,} bytes are new"
 
 
 def _text(value: Any) -> str:

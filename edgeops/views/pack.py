@@ -14,4 +14,5 @@ def view(result: Mapping[str, Any]) -> Iterator[str]:
     yield f"  {result['digest']}, {'signed' if result['signed'] else 'not signed'}"
     width = max((len(layer["path"]) for layer in result["layers"]), default=0)
     for layer in result["layers"]:
-        yield f"  {layer['kind']:<9} {layer['path']:<{width}} {layer['bytes']:>12,}"
+        sealed = "  sealed" if layer["sealed"] else ""
+        yield f"  {layer['kind']:<9} {layer['path']:<{width}} {layer['bytes']:>12,}{sealed}"

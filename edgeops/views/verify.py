@@ -13,6 +13,8 @@ def view(result: Mapping[str, Any]) -> Iterator[str]:
     yield f"verified: {result['name']} {result['version']} for {', '.join(result['targets'])}"
     yield f"  {result['digest']}"
     yield f"  {_signer(result)}"
+    if result["sealed"]:
+        yield f"  sealed, and not looked into: {', '.join(result['sealed'])}"
     for gate in result["gates"]:
         value = "not measured" if gate["value"] is None else f"{gate['value']:.6g}"
         yield f"  {gate['verdict']:<12} {gate['target']}: {gate['name']} {gate['bound']} ({value})"

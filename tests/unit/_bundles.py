@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import zipfile
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
@@ -111,3 +112,69 @@ def release(root: Path, bundle: Path, *, now: datetime | None = START, **changes
         }
     )
     return publish_bundle(request, events=Silence(), now=now)
+
+
+FEATURES = "format: edgeops.features/1\ninputs:\n  x: {kind: tensor, dtype: float32, shape: [4]}\n"
+RULES = """\
+format: edgeops.rules/1
+models: {other: camera}
+rules:
+  - answer: {found: true}
+"""
+
+
+def make_wheel(
+    folder: Path,
+    name: str = "onnxruntime",
+    version: str = "1.20.0",
+    platform: str = "manylinux_2_28_aarch64",
+    *,
+    files: dict[str, bytes] | None = None,
+    requires: tuple[str, ...] = (),
+    said: str = "",
+) -> Path:
+    """Write a wheel with the same bytes each time; ``said`` is another platform inside of it."""
+    path = folder / f"{name}-{version}-cp311-cp311-{platform}.whl"
+    info = f"{name}-{version}.dist-info"
+    about = f"Metadata-Version: 2.1\nName: {name}\nVersion: {version}\n"
+    about += "".join(f"Requires-Dist: {text}\n" for text in requires)
+    content = {
+        f"{name}/__init__.py": b"",
+        f"{info}/METADATA": about.encode(),
+        f"{info}/WHEEL": f"Wheel-Version: 1.0\nTag: cp311-cp311-{said or platform}\n".encode(),
+        **(files or {}),
+    }
+    folder.mkdir(parents=True, exist_ok=True)
+    with zipfile.ZipFile(path, "w") as archive:
+        for inner, data in content.items():
+            archive.writestr(zipfile.ZipInfo(inner), data)
+    return path
+
+
+def full_contents(folder: Path, **changes) -> Contents:
+    """Write two variants and all that can go with them; the agent's program only when asked for."""
+    folder.mkdir(parents=True, exist_ok=True)
+    for seed, target in enumerate(("gateway", "camera")):
+        variant = make_variant(folder / target, seed=seed)
+        make_evidence(folder / f"{target}.json", variant, target=target)
+    texts = {"features.yaml": FEATURES, "rules.yaml": RULES, "labels.txt": "cat\ndog\nbird\n"}
+    for name, text in texts.items():
+        (folder / name).write_text(text)
+    return Contents(
+        **{
+            "name": "tiny",
+            "version": "1.0.0",
+            "folders": {target: folder / target for target in ("gateway", "camera")},
+            "evidence": {target: folder / f"{target}.json" for target in ("gateway", "camera")},
+            "include": {name: folder / name for name in texts},
+            "wheels": {"gateway": [make_wheel(folder / "wheels")]},
+            "sdk": ("python", "cpp", "kotlin"),
+            **changes,
+        }
+    )
+
+
+def pack_full(folder: Path, **changes) -> Path:
+    """Pack :func:`full_contents` below ``folder`` and return the bundle."""
+    contents = full_contents(folder, **changes)
+    return pack_files(contents, folder / "full.edgeops", sign=None, events=Silence()).path
