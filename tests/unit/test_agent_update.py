@@ -394,6 +394,23 @@ def test_damaged_release_is_thrown_away_and_fetched_again(repo, go, home, name):
     tidy(home)
 
 
+def test_server_that_cannot_load_what_is_damaged_goes_back_and_gets_it_again(tmp_path, repo, home):
+    from edgeops.runtime.serving.options import Options as Serving
+    from edgeops.runtime.serving.server import started
+
+    options = Options(home, str(tmp_path / "repo"), tmp_path / "root.json")
+    one = repo.publish(repo.bundle("1.0.0", variant_files(tmp_path / "one")))
+    updated(options)
+    two = repo.publish(repo.bundle("2.0.0", variant_files(tmp_path / "two", seed=1)))
+    updated(options)
+    flip(home / "current" / "variants" / "gateway" / "model.onnx")
+    started(home, Serving()).close()
+    assert served(home) == one.digest
+    assert status(home)["refused"] == {}
+    assert updated(options)["current"]["digest"] == two.digest
+    tidy(home)
+
+
 def test_damaged_first_release_is_fetched_again(repo, go, home):
     one = repo.publish(release(repo, model=random_bytes(0)))
     go()

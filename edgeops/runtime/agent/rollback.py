@@ -9,6 +9,7 @@ from edgeops.core import lifecycle
 from edgeops.errors import InputError
 from edgeops.runtime.agent import clock, log
 from edgeops.runtime.agent.changes import brief, finish_rollback, move, recover
+from edgeops.runtime.agent.heal import heal
 from edgeops.runtime.agent.home import existing
 from edgeops.runtime.agent.status import shown
 
@@ -18,6 +19,8 @@ if TYPE_CHECKING:
     from edgeops.runtime.agent.home import State
 
 BY_HAND = "rolled back by hand"
+# What a program that cannot load a release says of damaged files.
+DAMAGE = ("digest-mismatch", "bundle-malformed")
 
 
 def rollback(path: Path, reason: str = BY_HAND) -> dict[str, Any]:
@@ -27,6 +30,9 @@ def rollback(path: Path, reason: str = BY_HAND) -> dict[str, Any]:
     ``nothing-previous``.
     """
     home = existing(path)
+    if any(f"[{code}]" in reason for code in DAMAGE) and heal(path):
+        # It is not the release that is at fault: the next update takes it again.
+        return {"outcome": "healed", "why": reason, **shown(home, home.read())}
     with brief(home):
         state = home.read()
         if state.state not in lifecycle.UNDER_WAY:  # who is at work there finds it gone

@@ -66,6 +66,8 @@ def stage(home: Home, slot: Slot, manifest: Descriptor, layers: Iterable[Layer])
         files.link(blobs.path(layer.blob.hex), path)
         if layer.kind == "runtime" and layer.path.endswith(".whl"):
             unpack_wheel(path, new / SITE)
+            folders.update(each for each in (new / SITE).rglob("*") if each.is_dir())
+            folders.add(new / SITE)
     for folder in sorted(folders):
         files.sync_folder(folder)
     files.replace(new, place)
