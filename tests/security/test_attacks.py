@@ -16,9 +16,11 @@ import pytest
 from tests.security._device import Device, devices
 from tests.security._world import (
     NOW,
+    blob_path,
     channel_file,
     expired,
     forge,
+    layer_of,
     load,
     metadata_path,
     new_signer,
@@ -86,16 +88,19 @@ def _replaced(files, path, data):
     return {**files, path: data}
 
 
-def _blob(files, device_reads="model.onnx"):
+def _blob(files):
     """Return where the model of the channel's newest offer lies."""
     offer = json.loads(files[channel_file(files)])["offers"][0]
-    manifest = json.loads(files[f"blobs/sha256/{offer['digest'][7:]}"])
-    (layer,) = [
-        layer
-        for layer in manifest["layers"]
-        if layer["annotations"]["org.cncf.model.filepath"].endswith(device_reads)
-    ]
-    return f"blobs/sha256/{layer['digest'][7:]}"
+    manifest = json.loads(files[blob_path(offer["digest"])])
+    return blob_path(layer_of(manifest, "model.onnx")["digest"])
+
+
+def _whole(files):
+    """Return the repository without its deltas: devices fetch models whole."""
+    offer = json.loads(files[channel_file(files)])["offers"][0]
+    return {
+        path: data for path, data in files.items() if path != blob_path(offer["deltas"]["digest"])
+    }
 
 
 # --- arbitrary installation
@@ -112,7 +117,7 @@ def test_arbitrary_software_with_keys_of_their_own(world, device, refuses):
 
 
 def test_arbitrary_model_under_the_name_of_a_good_one(world, device, refuses):
-    files = world.states[1]
+    files = _whole(world.states[1])
     path = _blob(files)
     refuses(device, _replaced(files, path, files[path][::-1]), "digest-mismatch")
 
@@ -136,9 +141,9 @@ def test_endless_root(world, device, refuses):
 
 
 def test_endless_blob(world, device, refuses):
-    path = _blob(world.states[1])
-    files = _replaced(world.states[1], path, world.states[1][path] + bytes(1_000_000))
-    refuses(device, files, "download-endless")
+    files = _whole(world.states[1])
+    path = _blob(files)
+    refuses(device, _replaced(files, path, files[path] + bytes(1_000_000)), "download-endless")
 
 
 # --- extraneous dependencies
@@ -338,7 +343,7 @@ def test_the_channel_of_another_project_in_place_of_ones_own(world, device, refu
 
 
 def test_a_model_of_another_release(world, device, refuses):
-    files = world.states[1]
+    files = _whole(world.states[1])
     old = world.states[0][_blob(world.states[0])]
     new = _blob(files)
     assert len(old) == len(files[new])

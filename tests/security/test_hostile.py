@@ -239,7 +239,7 @@ def _bombs(world):
     whole = _header(world)
     yield "nothing follows", whole
     yield "ends at once", whole + bytes([END])
-    yield "many literals of zeros", whole + literal * 40
+    yield "many literals of zeros", whole + literal * 5
     yield "copies without end", whole + (b"\x01\x00" + number) * 1000
     yield "a size of exabytes", _header(world, size=1 << 62) + literal
     yield "an operation that nobody defined", whole + b"\x77" * 100

@@ -21,12 +21,12 @@ def _faults(outcomes):
 
 
 def test_some_mutants(bench):
-    assert _faults(map(bench.try_one, range(10**6, 10**6 + 80))) == []
+    assert _faults(map(bench.try_one, range(10**6, 10**6 + 60))) == []
 
 
 @pytest.mark.slow
 def test_many_mutants(bench):
-    outcomes = [bench.try_one(number) for number in range(1200)]
+    outcomes = [bench.try_one(number) for number in range(1000)]
     assert _faults(outcomes) == []
     kinds = Counter(outcome.kind for outcome in outcomes)
     assert set(kinds) == set(_KINDS)
@@ -46,16 +46,19 @@ def test_a_mutant_can_be_made_again(world):
         assert (one.what, one.start, dict(one.files)) == (two.what, two.start, dict(two.files))
 
 
+def _seen(bench, numbers):
+    """Return whether a mutant is accepted by an agent that was broken on purpose."""
+    return any(bench.try_one(number).fault.startswith("accepted") for number in numbers)
+
+
 def test_an_agent_that_checks_no_digest_would_be_seen(bench, monkeypatch):
     real = blobs._download
     monkeypatch.setattr(blobs, "_download", lambda *about: real(*about) or True)
-    faults = _faults(map(bench.try_one, range(120)))
-    assert any(outcome.fault.startswith("accepted") for outcome in faults)
+    assert _seen(bench, range(300))
 
 
 def test_an_agent_that_believes_anybody_would_be_seen(bench, monkeypatch):
     from tuf.api.metadata import Root
 
     monkeypatch.setattr(Root, "verify_delegate", lambda *about: None)
-    faults = _faults(map(bench.try_one, range(200)))
-    assert any(outcome.fault.startswith("accepted") for outcome in faults)
+    assert _seen(bench, range(300))
