@@ -57,6 +57,7 @@ CASES = {
     "audio 1 s, samples alone": ("audio", SOUND, {"rate": 16000}),
     "audio 1 s, log-mel 49x40": ("audio", SOUND, {"rate": 16000, "steps": FRAMES}),
     "audio 1 s, mfcc 49x10": ("audio", SOUND, {"rate": 16000, "steps": [*FRAMES, {"mfcc": 10}]}),
+    "audio 1 s, micro_frontend": ("audio", SOUND, {"rate": 16000, "steps": ["micro_frontend"]}),
     "audio 1 s, 44.1 to 16 kHz": (
         "audio",
         (44100, np.resize(SOUND, 44100)),

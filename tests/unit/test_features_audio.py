@@ -8,7 +8,9 @@ import struct
 import numpy as np
 import pytest
 
+from edgeops.core.variant import TensorInfo
 from edgeops.runtime.features import audio_steps
+from edgeops.runtime.features.fixed_fft import rfft
 from edgeops.runtime.features.mel import cosines, mel_filters, to_hertz, to_mel
 from edgeops.runtime.features.resample import resample
 from tests.unit._features import features, made, misfit, refused, wav
@@ -241,6 +243,31 @@ def test_mfcc_whole_way_is_that_of_scipy():
     )
     wanted = fft.dct(np.log(mel + 1e-6), type=2, norm="ortho")[:, :10]
     np.testing.assert_allclose(found[0, :, :, 0], wanted, rtol=1e-4, atol=1e-4)
+
+
+@pytest.mark.parametrize("size", [64, 128, 512])
+def test_the_transform_in_integers_is_near_the_real_one(size):
+    frames = RNG.integers(-30000, 30000, (5, size))
+    real, imaginary = rfft(frames)
+    wanted = np.fft.rfft(frames) / size
+    assert np.abs(real - wanted.real).max() <= 4
+    assert np.abs(imaginary - wanted.imag).max() <= 4
+
+
+def test_the_front_end_of_microcontrollers_hears_tones_and_not_silence():
+    maker = features("audio", {"length": RATE}, "micro_frontend", rate=RATE)
+    assert maker.outputs == (TensorInfo("x", ("batch", 49, 40), "int32"),)
+    assert not maker({"x": np.zeros(RATE, np.int16)})["x"].any()
+    tone = np.sin(np.arange(RATE) * (2 * np.pi * 1000 / RATE)) * 0.3
+    found = maker({"x": tone})["x"][0]
+    # Of 42 feet from 185 to 2774 mel, 1000 mel lie at the 13th: the top of channel 12. A tone that
+    # stays is learned as noise.
+    assert found[0].argmax() == 12
+    assert found[0, 12] > found[48, 12]
+    plain = made("audio", tone, {"micro_frontend": {"pcan": False}}, rate=RATE)
+    assert plain[0].argmax() == 12
+    assert "a frame has 480" in refused("audio", np.zeros(3), "micro_frontend", rate=RATE)
+    assert "power of 2" in misfit("audio", {"micro_frontend": {"fft": 500}}, rate=RATE)
 
 
 def test_a_logarithm_of_silence_is_refused_without_an_offset():

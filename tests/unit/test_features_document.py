@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 import json
+from pathlib import Path
 
 import numpy as np
 import pytest
+import ruamel.yaml
 
+import edgeops
 from edgeops.core.variant import TensorInfo
 from edgeops.errors import InputError
-from edgeops.runtime.features import FORMAT, misfits, parse
+from edgeops.runtime.features import FORMAT, columns, misfits, parse
+from edgeops.runtime.features.kinds import KINDS
 from tests.unit._features import features, made, malformed, misfit
 
 TENSOR = {"kind": "tensor", "shape": [2]}
@@ -261,3 +265,24 @@ def test_what_the_model_takes_is_compared_with_what_is_made():
         "the model's input 'y' is not made",
         "the model has no input 'x'",
     ]
+
+
+DOCS = Path(edgeops.__file__).parent.parent / "docs" / "formats" / "features.md"
+
+
+def test_every_step_and_option_is_described():
+    text = DOCS.read_text()
+    tables = [steps for kind in KINDS.values() for steps in kind.steps.values()]
+    for steps in (*tables, *columns.STEPS.values()):
+        for name, step in steps.items():
+            assert f"`{name}`" in text
+            assert [option for option in step.options if f"`{option}`" not in text] == [], name
+    options = {option for kind in KINDS.values() for option in kind.options}
+    assert [option for option in options if f"`{option}`" not in text] == []
+
+
+def test_the_example_of_the_documentation_runs():
+    text = DOCS.read_text().partition("```yaml\n")[2].partition("```")[0]
+    found = parse(ruamel.yaml.YAML(typ="safe", pure=True).load(text))
+    assert found.outputs == (TensorInfo("input", ("batch", 3, 240, 320), "float32"),)
+    assert found({"photo": np.zeros((48, 64, 3), np.uint8)})["input"].shape == (1, 3, 240, 320)

@@ -11,6 +11,7 @@ from edgeops.runtime.features import array
 from edgeops.runtime.features.checks import Misfit, Option, choice, flag, number, optional, whole
 from edgeops.runtime.features.form import BadValue, Form, Run, StepType, Trace
 from edgeops.runtime.features.mel import cosines, mel_filters
+from edgeops.runtime.features.micro_frontend import STEP as MICRO_FRONTEND
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -184,6 +185,7 @@ STEPS: dict[str, dict[str, StepType]] = {
             },
             frames,
         ),
+        "micro_frontend": MICRO_FRONTEND,
         **array.STEPS,
     },
     "frames": {
