@@ -1,0 +1,149 @@
+"""A folder of pictures or sounds as a data set, and raw data bound to features."""
+
+from __future__ import annotations
+
+import json
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from edgeops.core.contracts import Samples
+from edgeops.errors import EdgeopsError, InputError
+from edgeops.project.datasets import load_samples, samples_for
+from edgeops.project.documents import features_of, raw_samples, read_document
+from edgeops.runtime.predictor_samples import values
+from edgeops.runtime.probe import write_samples
+from edgeops.runtime.probe.arrays import read_samples
+
+FEATURES = {
+    "format": "edgeops.features/1",
+    "inputs": {
+        "photo": {
+            "kind": "image",
+            "colour": "grey",
+            "steps": [{"resize": {"width": 4, "height": 2}}, {"normalize": {"std": 255}}],
+        }
+    },
+    "outputs": {"x": {"from": "photo"}},
+}
+
+
+def _picture(path, value):
+    path.parent.mkdir(parents=True, exist_ok=True)
+    Image.fromarray(np.full((2, 4), value, np.uint8)).save(path)
+
+
+@pytest.fixture
+def project(tmp_path):
+    for name, value in (("dogs/a", 0), ("cats/b", 255), ("cats/a", 51)):
+        _picture(tmp_path / "photos" / f"{name}.png", value)
+    (tmp_path / "features.yaml").write_text(json.dumps(FEATURES))
+    return tmp_path
+
+
+def _error(work, *arguments, **options):
+    with pytest.raises(EdgeopsError) as caught:
+        work(*arguments, **options)
+    return caught.value
+
+
+def test_subfolders_are_classes(project):
+    samples = load_samples("photos", project)
+    assert samples.labels.tolist() == [0, 0, 1]
+    assert samples.source == "photos"
+    assert samples.count == 3
+    assert list(samples.arrays) == ["image"]
+    assert samples.arrays["image"][0].tobytes() == (project / "photos/cats/a.png").read_bytes()
+
+
+def test_the_digest_is_of_names_labels_and_bytes(project):
+    before = load_samples("photos", project).digest
+    assert load_samples("photos", project).digest == before
+    _picture(project / "photos/dogs/a.png", 1)
+    assert load_samples("photos", project).digest != before
+
+
+def test_a_table_says_labels_and_slices(project):
+    table = project / "photos/labels.csv"
+    table.write_text("file,labels,slice:light\ndogs/a.png,dog,day\ncats/a.png,cat,night\n")
+    samples = load_samples("photos", project)
+    assert samples.labels.tolist() == ["dog", "cat"]
+    assert samples.slices["light"].tolist() == ["day", "night"]
+    table.write_text("file,labels\ndogs/a.png,1\n")
+    assert load_samples("photos", project).labels.tolist() == [1]
+
+
+@pytest.mark.parametrize(
+    ("text", "code"),
+    [
+        ("name,labels\na,1\n", "data-malformed"),
+        ("file,labels\nnowhere.png,1\n", "data-malformed"),
+        ("file,labels\n../features.yaml,1\n", "path-outside"),
+        ("file,labels\ndogs/a.png\n", "data-malformed"),
+        ("", "data-malformed"),
+    ],
+)
+def test_a_table_that_is_wrong_is_refused(project, text, code):
+    (project / "photos/labels.csv").write_text(text)
+    error = _error(load_samples, "photos", project)
+    assert (type(error), error.code) == (InputError, code)
+
+
+def test_a_folder_without_samples_or_of_two_kinds_is_refused(project):
+    (project / "empty").mkdir()
+    assert _error(load_samples, "empty", project).code == "data-empty"
+    (project / "photos/dogs/b.wav").write_bytes(b"RIFF")
+    assert _error(load_samples, "photos", project).code == "data-malformed"
+
+
+def test_raw_pictures_become_what_the_model_takes(project):
+    from edgeops.core.variant import TensorInfo
+
+    inputs = (TensorInfo("x", ("N", 2, 4, 1), "float32"),)
+    samples = samples_for("photos", project, inputs, labels=True, features="features.yaml")
+    assert samples.arrays["x"].shape == (3, 2, 4, 1)
+    np.testing.assert_allclose(samples.arrays["x"][:, 0, 0, 0], [0.2, 1, 0], atol=1e-6)
+    other = (TensorInfo("x", ("N", 1, 2, 4), "float32"),)
+    error = _error(samples_for, "photos", project, other, features="features.yaml")
+    assert error.code == "features-model"
+
+
+def test_pictures_reach_a_device_as_they_are(project):
+    features = features_of(read_document("features.yaml", project))
+    raw = raw_samples(load_samples("photos", project), features)
+    assert list(raw.arrays) == ["photo"]
+    about = write_samples(project / "data.npz", raw)
+    there = read_samples({**about, "file": str(project / "data.npz")})
+    for index in range(3):
+        assert values(features, there, index) == values(features, raw, index)
+    assert values(features, there, 1)["photo"] == (project / "photos/cats/b.png").read_bytes()
+
+
+TABLE = {
+    "format": "edgeops.features/1",
+    "inputs": {
+        "row": {
+            "kind": "columns",
+            "columns": [
+                {"name": "age", "steps": [{"fill": 1}]},
+                {"name": "kind", "type": "text", "steps": [{"one_hot": {"values": ["a", "b"]}}]},
+            ],
+        }
+    },
+    "outputs": {"x": {"from": "row"}},
+}
+
+
+def test_columns_stand_under_their_own_names(tmp_path):
+    (tmp_path / "features.yaml").write_text(json.dumps(TABLE))
+    features = features_of(read_document("features.yaml", tmp_path))
+    arrays = {"age": np.array([2.0, np.nan]), "kind": np.array(["a", "b"]), "id": np.arange(2)}
+    raw = raw_samples(Samples(arrays, None, 2, "t.csv", ""), features)
+    assert set(raw.arrays) == {"age", "kind"}
+    assert values(features, raw, 0) == {"row": {"age": 2.0, "kind": "a"}}
+    made = [features(values(features, raw, index))["x"].tolist() for index in range(2)]
+    assert made == [[[2.0, 1.0, 0.0]], [[1.0, 0.0, 1.0]]]
+    error = _error(raw_samples, Samples({"id": np.arange(2)}, None, 2, "t.csv", ""), features)
+    assert error.code == "data-input-missing"
+    assert error.fix.startswith("save an array called 'row' (columns)")
