@@ -2,20 +2,33 @@
 
 from __future__ import annotations
 
+import contextlib
+import os
+from io import BytesIO
 from pathlib import Path
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from edgeops.core.manifest import KINDS
+from edgeops.core.manifest import (
+    KINDS,
+    SEALED_PIECE,
+    Descriptor,
+    Layer,
+    Manifest,
+    parse_manifest,
+    sealed_size,
+)
 from edgeops.errors import InputError, TrustError
 from edgeops.package.bundle import open_bundle
 from edgeops.package.layout import Part
+from edgeops.package.sealing import Sealer, make_recipient
 from edgeops.package.verify import verify_bundle
 from edgeops.package.write import write_bundle
 from edgeops.publish.keys import init_keys
-from tests.unit._bundles import make_bundle
+from edgeops.runtime.sealed import content_key, opened
+from tests.unit._bundles import make_bundle, pack_full
 
 
 @pytest.fixture(scope="module")
@@ -90,3 +103,80 @@ def test_what_is_packed_comes_out(tmp_path_factory, files):
     write_bundle(place, "round", "1.0", parts[::-1], variants={})
     assert found == files
     assert place.read_bytes() == first
+
+
+@pytest.fixture(scope="module")
+def sealed(tmp_path_factory):
+    """Return a bundle with every new kind of file in it, sealed and not."""
+    folder = tmp_path_factory.mktemp("sealed")
+    make_recipient(folder / "key")
+    bundle = pack_full(
+        folder, encrypt=("variant:gateway", "labels"), recipients=(folder / "key",), sdk=("python",)
+    )
+    return bundle.read_bytes(), folder / "flipped.edgeops"
+
+
+@given(data=st.data())
+@settings(max_examples=120, deadline=None)
+def test_flipping_any_bit_of_sealed_files_wheels_and_documents_is_refused(sealed, data):
+    whole, place = sealed
+    position = data.draw(st.integers(0, len(whole) - 1))
+    flipped = bytearray(whole)
+    flipped[position] ^= 1 << data.draw(st.integers(0, 7))
+    place.write_bytes(flipped)
+    with pytest.raises((InputError, TrustError)) as caught:
+        verify_bundle(place)
+    assert caught.value.exit_code == (3 if position < 512 else 20)
+
+
+_sizes = st.one_of(
+    st.integers(0, 3000),
+    st.sampled_from([SEALED_PIECE + by for by in (-1, 0, 1)] + [2 * SEALED_PIECE]),
+)
+
+
+@given(size=_sizes, cut=st.integers(500, 1 << 21), data=st.data())
+@settings(max_examples=40, deadline=None)
+def test_what_is_sealed_opens_however_it_is_cut_and_only_whole(size, cut, data):
+    from cryptography.hazmat.primitives.asymmetric.x25519 import X25519PrivateKey
+
+    key = X25519PrivateKey.generate()
+    sealing = Sealer(["code"], [key.public_key().public_bytes_raw()])
+    plain = bytes(range(256)) * (size // 256 + 1)
+    source = sealing.sealed("a/b", BytesIO(plain[:size]), size)
+    room = bytearray(sealed_size(size) + 1)
+    done = 0
+    while count := source.readinto(memoryview(room)[done : done + cut]):
+        done += count
+    assert done == sealed_size(size)
+    whole = bytes(room[:done])
+    layer = Layer(Descriptor("x", "sha256:" + "0" * 64, done), "a/b", "code", None, source.seal)
+    secret = content_key(sealing.keys().source, key, "x")
+    pieces = [whole[at : at + cut] for at in range(0, done, cut)]
+    assert b"".join(opened(pieces, layer, secret)) == plain[:size]
+    wrong = bytearray(whole)
+    wrong[data.draw(st.integers(0, done - 1))] ^= 1 << data.draw(st.integers(0, 7))
+    for changed in (bytes(wrong), whole[: data.draw(st.integers(0, done - 1))]):
+        with pytest.raises(TrustError):
+            list(opened([changed], layer, secret))
+
+
+_parts = st.sampled_from(["a", "..", ".", "", "a\\b", "c:", "\0", "é", "A", "x" * 40, "\u202e"])
+
+
+@given(
+    parts=st.lists(_parts, min_size=1, max_size=5),
+    kind=st.sampled_from(["code", "runtime", "doc", "variant", "evidence", "index"]),
+    target=st.sampled_from([None, "gateway"]),
+)
+@settings(max_examples=200, deadline=None)
+def test_no_path_of_a_manifest_leads_outside(parts, kind, target):
+    path = "/".join(parts)
+    blob = Descriptor("x", "sha256:" + "0" * 64, 0)
+    config = Descriptor("x", "sha256:" + "1" * 64, 0)
+    manifest = Manifest("x", "1", config, (Layer(blob, path, kind, target),))
+    with contextlib.suppress(TrustError):
+        (layer,) = parse_manifest(manifest.encode(), "m").layers
+        resolved = Path(os.path.normpath(Path("/root/place") / layer.path))
+        assert resolved.is_relative_to("/root/place")
+        assert resolved != Path("/root/place")

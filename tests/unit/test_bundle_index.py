@@ -7,7 +7,6 @@ from dataclasses import replace
 
 import pytest
 
-from edgeops.core.evidence import Evidence
 from edgeops.core.gates import Figure
 from edgeops.core.manifest import INDEX
 from edgeops.core.targets import (
@@ -65,7 +64,7 @@ def test_index_says_what_is_packed(tmp_path):
 def test_memory_is_the_measured_peak(tmp_path):
     variant = make_variant(tmp_path / "v")
     figures = {"accuracy": Figure(0.97), "peak_rss_mb": Figure(101.23456, None, "MB")}
-    measured: Evidence = make_evidence(tmp_path / "e.json", variant, figures=figures)
+    measured = make_evidence(tmp_path / "e.json", variant, figures=figures)
     given = {"opsets": {}, "wheels": {}, "asked": ()}
     made = needs_of({"a": variant, "b": variant}, {"a": measured}, **given)
     assert (made["a"].memory_mb, made["b"].memory_mb) == (101.235, None)
