@@ -30,7 +30,6 @@ TABLE: dict[tuple[str, str], str] = {
     (STAGED, "failed"): IDLE,
     (STAGED, "rollback"): ROLLING_BACK,
     (WARMING, "accepted"): SWITCHING,
-    (WARMING, "rejected"): IDLE,
     (WARMING, "failed"): IDLE,
     (WARMING, "rollback"): ROLLING_BACK,
     (SWITCHING, "switched"): PROBATION,

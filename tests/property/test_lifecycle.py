@@ -97,10 +97,10 @@ class Device(RuleBasedStateMachine):
         if (self.state, event) in lifecycle.TABLE:
             self.go(event)
 
-    @rule(event=st.sampled_from(["failed", "rejected"]))
-    def fail(self, event):
-        if (self.state, event) in lifecycle.TABLE and self.state != lifecycle.SWITCHING:
-            self.go(event)
+    @rule()
+    def fail(self):
+        if self.state in lifecycle.UNDER_WAY:
+            self.go("failed")
             self.candidate = ""
 
     @rule(done=st.integers(0, 2))

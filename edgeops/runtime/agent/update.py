@@ -128,6 +128,7 @@ class _Run:
         if offer is None:
             lines = why_not(channel, self.state.device_id, self._facts(), __version__, self.now)
             return self._done("nothing-offered", "; ".join(lines) or "the channel offers nothing")
+        self._available({"version": offer.version, "digest": offer.digest})
         current = self.state.current
         asked = self.options.target
         if current and offer.digest == current.digest and asked in ("", current.target):
@@ -210,6 +211,12 @@ class _Run:
     def _choose(self, channel: Channel) -> Offer | None:
         return choose(channel, self.state.device_id, self._facts(), __version__, self.now)
 
+    def _available(self, offered: dict[str, str]) -> None:
+        """Remember what is offered; how often it was begun to be warmed up begins anew with it."""
+        same = self.state.available == offered and not self.options.retry
+        warm_ups = self.state.warm_ups if same else 0
+        self.state = replace(self.state, available=offered, warm_ups=warm_ups)
+
     def _changed(self, refused: Any) -> bool:
         """Return whether a release that did not fit would be judged by other facts now."""
         facts = refused.get("device")
@@ -248,11 +255,7 @@ class _Run:
     # Taking a release
 
     def _take(self, offer: Offer) -> dict[str, Any]:
-        candidate = Slot(offer.version, offer.digest, "")
-        available = {"version": offer.version, "digest": offer.digest}
-        self._move(
-            "offer", candidate=candidate, available=available, warm_ups=self._warm_ups(available)
-        )
+        self._move("offer", candidate=Slot(offer.version, offer.digest))
         log.write(self.home.path, "offer", version=offer.version, digest=offer.digest)
         try:
             with _disk(self.home.path):
@@ -268,11 +271,6 @@ class _Run:
             self.state = self.home.read()
             return self.result("superseded", "it was taken back while the update was under way")
         return self._switched()
-
-    def _warm_ups(self, available: dict[str, str]) -> int:
-        """Return how often this very release was begun to be warmed up."""
-        same = self.state.available == available and not self.options.retry
-        return self.state.warm_ups if same else 0
 
     def _fetch(self, offer: Offer) -> tuple[Manifest, Sequence[Layer]]:
         found = Fetching(self.home, self.remote, self.options, self._facts, self.stop)
