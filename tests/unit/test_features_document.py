@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 from pathlib import Path
 
@@ -211,11 +212,22 @@ def test_an_empty_batch_is_refused():
         ({"quantize": {"scale": 0.5, "zero_point": 3}}, [1.25, -100], [5, -128]),
         ({"quantize": {"scale": 0.5, "dtype": "uint8"}}, [1.25, -100], [2, 0]),
         ({"reshape": [2, -1]}, [1, 2], [[1], [2]]),
+        ({"normalize": {"mean": [1, 2], "std": 2}}, [3, 4], [1, 1]),
     ],
 )
 def test_steps_on_arrays(step, given, expected):
     found = made("tensor", np.array(given, np.float32), step, shape=[2])
     np.testing.assert_allclose(found, expected, rtol=1e-6)
+
+
+def test_rows_that_follow_each_other_are_put_side_by_side():
+    value = np.arange(8, dtype=np.float32).reshape(4, 2)
+    for known in (4, -1):
+        found = made("tensor", value, {"stack": {"count": 2, "step": 2}}, shape=[known, 2])
+        assert found.tolist() == [[0, 1, 2, 3], [4, 5, 6, 7]]
+    with pytest.raises(InputError, match="only 4 rows"):
+        made("tensor", value, {"stack": {"count": 5}}, shape=[-1, 2])
+    assert "at least 5 rows" in misfit("tensor", {"stack": {"count": 5}}, shape=[4, 2])
 
 
 def test_axes_are_put_in_another_order():
@@ -286,3 +298,34 @@ def test_the_example_of_the_documentation_runs():
     found = parse(ruamel.yaml.YAML(typ="safe", pure=True).load(text))
     assert found.outputs == (TensorInfo("input", ("batch", 3, 240, 320), "float32"),)
     assert found({"photo": np.zeros((48, 64, 3), np.uint8)})["input"].shape == (1, 3, 240, 320)
+
+
+PHOTO = (np.arange(48 * 64 * 3) * 7919 % 251).astype(np.uint8).reshape(48, 64, 3)
+SOUND = (np.arange(1600) * 7919 % 20011 - 10000).astype(np.int16)
+SAME = {
+    "pixels": (
+        (
+            "image",
+            PHOTO,
+            [{"resize": {"width": 31, "height": 37}}, {"normalize": {"std": 255}}],
+            {},
+        ),
+        "dd973d0c38852d4b",
+    ),
+    "letterbox": (
+        ("image", PHOTO, [{"letterbox": {"width": 40, "height": 40, "antialias": False}}], {}),
+        "331991a49a43fcc9",
+    ),
+    "sound": (("audio", SOUND, ["micro_frontend"], {"rate": 16000}), "4f44278acde02f60"),
+    "text": (
+        ("text", "The QUICK \u00c9", ["lower", "split", {"hash": {"buckets": 5000}}], {}),
+        "96575a8d374977e9",
+    ),
+}
+
+
+@pytest.mark.parametrize("name", SAME)
+def test_what_is_defined_in_integers_is_the_same_everywhere(name):
+    (kind, value, steps, options), digest = SAME[name]
+    found = np.ascontiguousarray(made(kind, value, *steps, **options))
+    assert hashlib.sha256(found.tobytes()).hexdigest()[:16] == digest

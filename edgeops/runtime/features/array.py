@@ -18,7 +18,15 @@ from edgeops.runtime.features.checks import (
     optional,
     whole,
 )
-from edgeops.runtime.features.form import BadValue, Form, Run, StepType, Trace, elements
+from edgeops.runtime.features.form import (
+    MOST_ELEMENTS,
+    BadValue,
+    Form,
+    Run,
+    StepType,
+    Trace,
+    elements,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -221,6 +229,31 @@ def transpose(form: Form, options: Mapping[str, Any]) -> tuple[Run, Form]:
     )
 
 
+def stack(form: Form, options: Mapping[str, Any]) -> tuple[Run, Form]:
+    """Put ``count`` rows that follow each other side by side, every ``step`` rows."""
+    count, step = options["count"], options["step"]
+    if len(form.shape) != 2:  # noqa: PLR2004
+        raise Misfit(f"given an array of two axes, not {len(form.shape)}")
+    rows, width = form.shape
+    if rows is not None and rows < count:
+        raise Misfit(f"given at least {count} rows, not {rows}")
+
+    def run(value: Any, _trace: Trace) -> Any:
+        if len(value) < count:
+            raise BadValue(f"there are only {len(value)} rows", f"{count} are put side by side")
+        first = range(0, len(value) - count + 1, step)
+        if len(first) * count * value.shape[1] > MOST_ELEMENTS:
+            raise BadValue("the rows would become too many", f"{MOST_ELEMENTS} elements at most")
+        index = np.asarray(first)[:, None] + np.arange(count)
+        return value[index].reshape(len(first), -1)
+
+    shape = (
+        None if rows is None else 1 + (rows - count) // step,
+        None if width is None else width * count,
+    )
+    return run, replace(form, state="array", shape=shape, channel=-1)
+
+
 STEPS: dict[str, StepType] = {
     "normalize": StepType(
         {
@@ -266,6 +299,9 @@ STEPS: dict[str, StepType] = {
         {"shape": Option(listed(either(whole(1, _MOST_SIZE), whole(-1, -1)), most=8))},
         reshape,
         short="shape",
+    ),
+    "stack": StepType(
+        {"count": Option(whole(1, 1 << 12)), "step": Option(whole(1, 1 << 12), 1)}, stack
     ),
     "transpose": StepType({"axes": Option(listed(whole(0, 7), most=8))}, transpose, short="axes"),
 }
