@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Annotated, Any
 
 import typer
@@ -114,6 +115,22 @@ def serve(
 ) -> None:
     """Answer requests of applications over a Unix socket and loopback HTTP."""
     _do(ctx, "serve", as_json, locals())
+
+
+@app.command()
+def pyz(
+    ctx: typer.Context,
+    out: Annotated[
+        Path, typer.Option("-o", "--out", metavar="FILE", help="Where the program goes.")
+    ] = Path("edgeops-agent.pyz"),
+    as_json: JsonFlag = False,
+) -> None:
+    """Write edgeops-agent as one file, for devices without edgeops."""
+    from edgeops.package.agent_pyz import make
+    from edgeops.views.agent_pyz import view
+
+    path = console.root(ctx) / out
+    console.present(lambda _: make(path), view, as_json=as_json)
 
 
 def _do(ctx: typer.Context, verb: str, as_json: bool, given: dict[str, Any]) -> None:
