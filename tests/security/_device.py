@@ -48,6 +48,7 @@ class Device:
     warm: bool = False
     channel: str = CHANNEL
     target: str = TARGET
+    said: str = ""
 
     @property
     def home(self) -> Path:
@@ -77,6 +78,7 @@ class Device:
         try:
             result = update(replace(common, **options), activate=activate, now=now)
         except EdgeopsError as error:
+            self.said = f"{error.what}: {error.why}"
             return error.code
         return str(result["outcome"])
 
