@@ -79,11 +79,12 @@ def test_what_is_no_document_is_refused(document, what):
         ([{"clip": {"least": 2, "most": 1}}], "steps[0].clip", "not above most"),
         ([{"resize": 3, "crop": 4}], "steps[0]", "a name, or a mapping"),
         ([3], "steps[0]", "a name, or a mapping"),
+        ([{"resize": [3, 4]}], "steps[0].resize", "options by name"),
         ([{"letterbox": {"width": 4, "height": 4, "pad": 300}}], "steps[0].letterbox", "0 to 255"),
         (
             [{"resize": {"width": 4, "height": 4}}, {"centre_crop": {"width": 5, "height": 4}}],
             "steps[1].centre_crop",
-            "outside",
+            "5 x 4 at -1, 0 of 4 x 4",
         ),
         ([{"resize": {"width": 16384, "height": 16384}}], "steps[0].resize", "elements"),
         ([{"resize": {"width": 10**400, "height": 1}}], "steps[0].resize.width", "16384"),

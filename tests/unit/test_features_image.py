@@ -148,7 +148,7 @@ def test_places_add_up_over_steps():
 
 def test_a_part_outside_of_the_picture_is_refused():
     step = {"crop": {"x": 1, "y": 0, "width": 4, "height": 2}}
-    assert "outside" in refused("image", pixels(2, 4), step)
+    assert "leaves the picture" in refused("image", pixels(2, 4), step)
 
 
 def test_layouts():

@@ -34,7 +34,7 @@ def start(options: Mapping[str, Any]) -> tuple[Run, Form]:
 
     def run(value: Any, trace: Trace) -> Any:
         if isinstance(value, (bytes, bytearray, memoryview, os.PathLike)):
-            pixels = _decoded(read_bytes(value), colour, most)
+            pixels = _decoded(read_bytes(value), most)
         else:
             pixels = _pixels(value, most)
             pixels = pixels[..., ::-1] if given == "bgr" and pixels.shape[2] != 1 else pixels
@@ -91,7 +91,7 @@ def _check_size(width: int, height: int, most: int) -> None:
         )
 
 
-def _decoded(data: bytes, colour: str, most: int) -> np.ndarray[Any, Any]:
+def _decoded(data: bytes, most: int) -> np.ndarray[Any, Any]:
     """Return the first picture of a file as it is meant to be seen: its orientation is applied."""
     try:
         from PIL import Image
@@ -106,19 +106,20 @@ def _decoded(data: bytes, colour: str, most: int) -> np.ndarray[Any, Any]:
         with Image.open(io.BytesIO(data), formats=_FORMATS) as image:
             _check_size(*image.size, most)
             turn = _orientation(image)
-            return turned(_array(image, colour), turn)
+            return turned(_array(image), turn)
     except BadValue:
         raise
     except Exception as error:  # decoders raise whatever their parsing meets
         bomb = "DecompressionBomb" in type(error).__name__
+        unknown = "Unidentified" in type(error).__name__
         raise BadValue(
             "the image has too many pixels" if bomb else "the image cannot be decoded",
-            f"{type(error).__name__}: {error}"[:200],
+            "no decoder knows it" if unknown else f"{type(error).__name__}: {error}"[:200],
             "send a smaller image" if bomb else f"send one of {', '.join(_FORMATS)}, whole",
         ) from error
 
 
-def _array(image: Any, colour: str) -> np.ndarray[Any, Any]:
+def _array(image: Any) -> np.ndarray[Any, Any]:
     if image.mode in _SIXTEEN:
         return (np.asarray(image).astype(np.uint32) >> 8).astype(np.uint8)[..., None]
     if image.mode in {"I", "F"}:
@@ -129,8 +130,8 @@ def _array(image: Any, colour: str) -> np.ndarray[Any, Any]:
         )
     if image.mode in {"1", "L", "LA"}:
         return np.asarray(image.convert("L"))[..., None]
-    del colour
-    return np.asarray(image.convert("RGB"))
+    # Converting to the mode that it has would copy all pixels once more.
+    return np.asarray(image if image.mode == "RGB" else image.convert("RGB"))
 
 
 def _orientation(image: Any) -> int:
@@ -155,7 +156,7 @@ KIND = Kind(
     options={
         "colour": Option(choice("rgb", "bgr", "grey"), "rgb"),
         "arrays": Option(choice("rgb", "bgr"), "rgb"),
-        "max_pixels": Option(whole(1, _PILLOW_WARNS), 50_000_000),
+        "max_pixels": Option(whole(1, _PILLOW_WARNS), 25_000_000),
     },
     start=start,
     steps=STEPS,

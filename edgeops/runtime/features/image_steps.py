@@ -97,21 +97,31 @@ def centre_crop(form: Form, options: Mapping[str, Any]) -> tuple[Run, Form]:
 def _crop(form: Form, options: Mapping[str, Any], corner: Any) -> tuple[Run, Form]:
     width, height = options["width"], options["height"]
     if form.shape[0] is not None and form.shape[1] is not None:
-        _check_inside(corner(form.shape[1], form.shape[0]), (width, height), form.shape, Misfit)
+        told = _outside(corner(form.shape[1], form.shape[0]), (width, height), form.shape)
+        if told:
+            raise Misfit(f"within the picture: {told}")
 
     def run(value: Any, trace: Trace) -> Any:
         rows, columns = value.shape[:2]
         x, y = corner(columns, rows)
-        _check_inside((x, y), (width, height), value.shape, BadValue)
+        told = _outside((x, y), (width, height), value.shape)
+        if told:
+            raise BadValue(
+                "the part to keep leaves the picture",
+                told,
+                "send a larger picture, or resize before",
+            )
         _moved(trace, (width, height), (1.0, 1.0), (-x, -y))
         return value[y : y + height, x : x + width]
 
     return run, replace(form, shape=(height, width, form.shape[2]))
 
 
-def _check_inside(at: tuple[int, int], size: tuple[int, int], shape: Any, kind: Any) -> None:
-    if min(at) < 0 or at[0] + size[0] > shape[1] or at[1] + size[1] > shape[0]:
-        raise kind(f"within the image of {shape[1]} x {shape[0]}: the part lies outside of it")
+def _outside(at: tuple[int, int], size: tuple[int, int], shape: Any) -> str:
+    """Return in words that a part leaves the picture, nothing when it does not."""
+    if min(at) >= 0 and at[0] + size[0] <= shape[1] and at[1] + size[1] <= shape[0]:
+        return ""
+    return f"{size[0]} x {size[1]} at {at[0]}, {at[1]} of {shape[1]} x {shape[0]}"
 
 
 def layout(form: Form, options: Mapping[str, Any]) -> tuple[Run, Form]:

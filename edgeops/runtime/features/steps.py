@@ -90,7 +90,11 @@ def _step(
         return None
     about = there[name]
     if not is_mapping(given):
-        given = {} if given is None else {about.short or "value": given}
+        if given is not None and not about.short:
+            why = f"its options: {', '.join(about.options) or 'none'}"
+            problems.add(path, f"{name} takes options by name", why, f"{name}: {{option: value}}")
+            return None
+        given = {} if given is None else {about.short: given}
     found = options(problems, path, given, about.options, name)
     if found is None or form is None:
         return None
