@@ -29,6 +29,7 @@ class Repo:
     version: int = 0
     root: bytes = b""
     offers: dict[str, tuple[Offer, ...]] = field(default_factory=dict)
+    made: list[Offer] = field(default_factory=list)
 
     def __post_init__(self) -> None:
         from securesystemslib.signer import CryptoSigner
@@ -66,7 +67,8 @@ class Repo:
         manifest = Manifest("tiny", version, self.blob(b"{}", CONFIG_TYPE), layers)
         data = manifest.encode()
         self.blob(data)
-        return Offer(version, manifest.descriptor, f"releases/tiny/{version}.json")
+        self.made.append(Offer(version, manifest.descriptor, f"releases/tiny/{version}.json"))
+        return self.made[-1]
 
     def publish(
         self, *offers: Offer, channel: str = "stable", expires: timedelta = timedelta(days=30)

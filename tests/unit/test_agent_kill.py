@@ -30,9 +30,13 @@ def _no_waiting_for_disks(monkeypatch):
 
 
 @pytest.fixture
-def place(tmp_path):
+def repo(tmp_path):
+    return Repo(tmp_path / "repo")
+
+
+@pytest.fixture
+def place(tmp_path, repo):
     """A repository with two releases and homes before, at the first, and at the second of them."""
-    repo = Repo(tmp_path / "repo")
     (tmp_path / "root.json").write_bytes(repo.root)
     one = repo.publish(repo.bundle("1.0.0", plain_files("one")))
     updated(options(tmp_path, "at-one"))
@@ -89,6 +93,18 @@ def test_power_goes_at_each_step_of_an_update(place, before, old):
         assert served(home) == new
         tidy(home)
     assert cases > 50
+
+
+def test_power_goes_at_each_step_of_a_way_back_by_the_channel(place, repo):
+    """The release to take is the one that is there as previous; it stays whole throughout."""
+    root, one, two = place
+    (first,) = (offer for offer in repo.made if offer.digest == one)
+    repo.publish(first)
+    for home, _ in each_step(root, "at-two", lambda h: updated(options(root, h.name)), Cut):
+        assert served(home) in (one, two)
+        assert updated(options(root, home.name))["outcome"] in ("updated", "current")
+        assert served(home) == one
+        tidy(home)
 
 
 def test_power_goes_twice(place):

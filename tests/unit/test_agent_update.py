@@ -174,6 +174,29 @@ def test_target_is_the_smallest_that_fits_and_stays(repo, go, home):
     assert code(go, target="zzz") == ("target-unknown", 3)
 
 
+def test_another_target_of_the_same_release_is_a_slot_of_its_own(repo, go, home):
+    made = several(repo, {"a": needs(), "b": needs()})
+    go(target="a")
+    result = go(target="b")
+    assert [result[name]["target"] for name in ("current", "previous")] == ["b", "a"]
+    assert result["current"]["digest"] == result["previous"]["digest"] == made.digest
+    assert [path.name for path in (home / "current" / "variants").iterdir()] == ["b"]
+    tidy(home)
+
+
+def test_channel_that_goes_back_takes_the_slot_that_is_there(repo, go, home):
+    one, two = release(repo), release(repo, "2.0.0")
+    for offer in (one, two):
+        repo.publish(offer)
+        go()
+    before = (home / "previous").resolve().stat().st_ino
+    repo.publish(one)
+    result = go()
+    assert [result[name]["version"] for name in ("current", "previous")] == ["1.0.0", "2.0.0"]
+    assert (home / "current").resolve().stat().st_ino == before
+    tidy(home)
+
+
 def test_targets_that_rules_ask_come_too(repo, go, home):
     several(repo, {"a": needs(uses=("b",)), "b": needs(), "c": needs()})
     go(target="a")
@@ -679,6 +702,15 @@ def test_damaged_state_is_read_from_the_links(repo, go, home, data):
     assert status(home)["problem"] == ""
     go()
     tidy(home)
+
+
+def test_policy_that_cannot_be_read_is_told_by_status(repo, go, home):
+    repo.publish(release(repo))
+    go()
+    (home / "agent.json").write_text("{")
+    told = status(home)
+    assert told["current"]["version"] == "1.0.0"
+    assert "policy" in told["problem"]
 
 
 def test_home_that_is_none_is_told_so(tmp_path):

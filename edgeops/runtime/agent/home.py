@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 FORMAT = "edgeops.agent/1"
-_SLOT = re.compile(r"[0-9a-f]{16}")
+_SLOT = re.compile(r"([0-9a-f]{16})(?:-([A-Za-z0-9][A-Za-z0-9._+-]{0,127}))?")
 _DIGEST = re.compile(r"sha256:[0-9a-f]{64}")
 _PRIVATE = 0o700
 # Refusals older than the newest of these are forgotten: a state file does not grow for ever.
@@ -42,7 +42,7 @@ class Slot:
     @property
     def name(self) -> str:
         """The name of its folder below ``slots``."""
-        return slot_name(self.digest)
+        return slot_name(self.digest, self.target)
 
     def to_json(self) -> dict[str, str]:
         """Return the slot as it stands in the state file."""
@@ -97,9 +97,9 @@ class State:
 _FIELDS = tuple(name for name in State.__dataclass_fields__ if name != "problem")
 
 
-def slot_name(digest: str) -> str:
-    """Return the name of a bundle's slot: the first 16 hex characters of its digest."""
-    return digest.partition(":")[2][:16]
+def slot_name(digest: str, target: str) -> str:
+    """Return the name of a slot: the first 16 hex characters of the digest, and the target."""
+    return digest.partition(":")[2][:16] + (f"-{target}" if target else "")
 
 
 def parse_state(data: bytes) -> State:
@@ -223,16 +223,8 @@ class Home:
             manifest = parse_manifest((self.slots / name / BUNDLE).read_bytes(), name)
         except (OSError, EdgeopsError):
             return None
-        digest = manifest.descriptor.digest
-        there = [
-            target
-            for target in manifest.targets
-            if (self.slots / name / "variants" / target).is_dir()
-        ]
-        known = slot_name(digest) == name
-        return (
-            Slot(manifest.version, digest, there[0] if len(there) == 1 else "") if known else None
-        )
+        found = Slot(manifest.version, manifest.descriptor.digest, name[17:])
+        return found if found.name == name else None
 
 
 def existing(path: Path) -> Home:

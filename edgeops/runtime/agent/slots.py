@@ -13,7 +13,7 @@ from edgeops.runtime.agent import files
 from edgeops.runtime.agent.blobs import Blobs
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Iterable
+    from collections.abc import Collection, Iterable, Sequence
     from pathlib import Path
 
     from edgeops.core.manifest import Descriptor
@@ -45,14 +45,17 @@ def _wanted(layer: Layer, target: str, targets: Collection[str]) -> bool:
     return layer.kind in _SHARED or layer.kind == "runtime"
 
 
-def stage(home: Home, slot: Slot, manifest: Descriptor, layers: Iterable[Layer]) -> Path:
+def stage(home: Home, slot: Slot, manifest: Descriptor, layers: Sequence[Layer]) -> Path:
     """Lay out a slot beside its place and move it in; every blob is in storage and was checked.
 
-    A folder of an earlier try is removed first. Raises TrustError ``wheel-unsafe``.
+    One that is there and whole stays, for it may be the one to go back to. Raises TrustError
+    ``wheel-unsafe``.
     """
     from edgeops.runtime.agent.wheels import unpack_wheel
 
     blobs, place = Blobs(home), home.slot(slot)
+    if all((place / layer.path).is_file() for layer in layers) and not damaged(place):
+        return place
     files.remove_tree(place)
     new = place.with_name(f".new-{place.name}")
     files.remove_tree(new)
@@ -89,7 +92,7 @@ def damaged(folder: Path) -> list[str]:
         manifest = read_manifest(folder)
     except (OSError, EdgeopsError):
         return [BUNDLE]
-    if not manifest.descriptor.hex.startswith(name):
+    if not manifest.descriptor.hex.startswith(name[:16]):
         return [BUNDLE]
     return [
         layer.blob.hex

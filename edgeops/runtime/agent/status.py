@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from edgeops.errors import EdgeopsError
 from edgeops.runtime.agent import clock
 from edgeops.runtime.agent.home import existing
-from edgeops.runtime.agent.policy import freshness, read_policy
+from edgeops.runtime.agent.policy import Policy, freshness, read_policy
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -26,12 +27,17 @@ def status(path: Path) -> dict[str, Any]:
 
 def shown(home: Home, state: State) -> dict[str, Any]:
     """Return a state as people and programs read it."""
-    policy = read_policy(home.path)
+    problem = state.problem
+    try:
+        policy = read_policy(home.path)
+    except EdgeopsError as error:
+        policy = Policy()
+        problem = "; ".join(filter(None, (problem, f"{error.what}: {error.why}")))
     verified, seen = clock.parse(state.last_verified), clock.parse(state.clock.get(clock.SEEN))
     return {
         "home": str(home.path),
         "state": state.state,
-        "problem": state.problem,
+        "problem": problem,
         "current": state.current.to_json() if state.current else None,
         "previous": state.previous.to_json() if state.previous else None,
         "candidate": state.candidate.to_json() if state.candidate else None,
