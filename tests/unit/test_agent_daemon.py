@@ -230,13 +230,23 @@ def test_a_hook_that_vanishes_says_no(tmp_path):
 # --- the log
 
 
-def test_the_log_is_bounded_and_keeps_the_newest(tmp_path):
-    for number in range(2000):
-        log.write(tmp_path, "event", limit=8192, number=number)
-    total = sum(path.stat().st_size for path in tmp_path.iterdir())
-    assert total <= 8192
+@pytest.mark.parametrize(
+    ("policy", "most"),
+    [
+        ("", 262_144),
+        ('{"log_bytes": 8192}', 8192),
+        ('{"log_bytes": "8"}', 262_144),
+        ("[]", 262_144),
+    ],
+)
+def test_the_log_is_bounded_and_keeps_the_newest(tmp_path, policy, most):
+    (tmp_path / "agent.json").write_text(policy)
+    for number in range(400):
+        log.write(tmp_path, "event", number=number, why="x" * 1000)
+    total = sum(path.stat().st_size for path in tmp_path.glob("log*"))
+    assert most // 3 < total <= most
     numbers = [event["number"] for event in log.read(tmp_path)]
-    assert numbers == list(range(numbers[0], 2000))
+    assert numbers == list(range(numbers[0], 400))
 
 
 def test_a_log_that_cannot_be_written_stops_nothing(tmp_path):

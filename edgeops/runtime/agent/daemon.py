@@ -192,7 +192,7 @@ class _Loop:
             self._log("policy-read", poll_s=policy.poll_s)
 
     def _log(self, event: str, **fields: Any) -> None:
-        log.write(self.home, event, limit=self.policy.log_bytes, **fields)
+        log.write(self.home, event, **fields)
 
 
 @contextmanager

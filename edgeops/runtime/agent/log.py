@@ -1,7 +1,8 @@
 """What the agent did, a line of JSON an event, in a file that does not grow for ever.
 
-The log holds at most ``limit`` bytes in two halves: the older half is ``log.1.ndjson``. It is for
-people; nothing is decided by it, and a disk on which it cannot be written stops nothing.
+The log holds at most ``log_bytes`` of ``HOME/agent.json`` in two halves: the older half is
+``log.1.ndjson``. It is for people; nothing is decided by it, and a disk on which it cannot be written
+stops nothing.
 """
 
 from __future__ import annotations
@@ -17,17 +18,19 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 FILE, OLDER = "log.ndjson", "log.1.ndjson"
+POLICY = "agent.json"
 LIMIT = 256 * 1024
+LEAST, MOST = 8192, 1 << 26
 _MOST_LINE = 4096
 _MOST_TEXT = 600
 
 
-def write(home: Path, event: str, *, limit: int = LIMIT, **fields: Any) -> None:
+def write(home: Path, event: str, **fields: Any) -> None:
     """Append an event with the time of this machine; raises nothing."""
     line = encode({"at": stamp(utc_now()), "event": event, **fields})
     with suppress(OSError):
         path = home / FILE
-        if path.exists() and path.stat().st_size + len(line) > limit // 2:
+        if path.exists() and path.stat().st_size + len(line) > _limit(home) // 2:
             path.replace(home / OLDER)
         # One write, so that a kill leaves the line or nothing, or a part that the next line ends.
         handle = os.open(path, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o644)
@@ -57,6 +60,15 @@ def encode(event: dict[str, Any]) -> bytes:
     if len(line) >= _MOST_LINE:
         line = json.dumps({"at": short.get("at"), "event": short.get("event"), "cut": len(line)})
     return line.encode() + b"\n"
+
+
+def _limit(home: Path) -> int:
+    """Return what the policy says; whoever writes keeps to it, and a policy that is none has none."""
+    with suppress(OSError, ValueError, LookupError, TypeError, RecursionError):
+        said = json.loads((home / POLICY).read_bytes())["log_bytes"]
+        if type(said) is int and LEAST <= said <= MOST:
+            return said
+    return LIMIT
 
 
 def _short(value: Any) -> Any:

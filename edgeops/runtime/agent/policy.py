@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from datetime import datetime
     from pathlib import Path
 
-FILE = "agent.json"
+FILE = log.POLICY
 STATE = "state.json"
 HOUR, DAY = 3600.0, 86400.0
 _YEAR = 366 * DAY
@@ -216,5 +216,5 @@ _FIELDS: dict[str, Callable[[str, Any], Any]] = {
     "hook_timeout_s": _between(0.1, HOUR),
     "stale_after_s": _between(HOUR, 10 * _YEAR),
     "stop_after_s": _or_none(_between(HOUR, 10 * _YEAR)),
-    "log_bytes": _between(8192, 1 << 26, int),
+    "log_bytes": _between(log.LEAST, log.MOST, int),
 }
