@@ -86,7 +86,7 @@ def install(folder: Path, monkeypatch) -> None:
     monkeypatch.setenv("PYTHONPATH", os.pathsep.join((str(folder), str(root))))
 
 
-def slot(home: Path, name: str, answer: float, **extra) -> Path:
+def slot(home: Path, name: str, answer: float, *, engine: str = "cue", **extra) -> Path:
     """Write a slot whose model answers ``y`` [N, 2] full of a number for ``x`` [N, 4]."""
     # Its digest is that of its files, and the folder is named by it, as the agent names slots.
     digest = tree_digest({"model.txt": sha256_bytes(name.encode())})
@@ -96,7 +96,7 @@ def slot(home: Path, name: str, answer: float, **extra) -> Path:
     given = TensorInfo("x", ("N", 4), "float32")
     out = TensorInfo("y", ("N", 2), "float32")
     made = Variant(
-        "cue",
+        engine,
         "1",
         "fp32",
         "model.txt",

@@ -9,6 +9,7 @@ from edgeops.core.variant import read_variant
 from edgeops.runtime.baseline import Baseline, write_baseline
 from edgeops.runtime.serving.activate import activate
 from tests import serving
+from tests.helpers import build_tree
 from tests.serving import Running, slot, switch
 
 QUICK = {"warm_deadline_s": 1.0, "load_timeout_s": 5.0}
@@ -124,3 +125,50 @@ def test_nothing_is_recorded_unless_allowed(home):
         server.predict()
         assert activate(home, slot(home, "new", 2.0)).figures["requests"] == "synthetic"
     assert not (home / "recorded").exists()
+
+
+OWN = """
+import numpy as np
+
+class Session:
+    def __init__(self, about):
+        self.inputs, self.outputs = about.inputs, about.outputs
+
+    def run(self, arrays):
+        return {"y": np.full((len(arrays["x"]), 2), 7, np.float32)}
+
+class Engine:
+    name, api = "own", 1
+
+    def available(self):
+        return None
+
+    def version(self):
+        return "1"
+
+    def load(self, folder, threads=1):
+        from edgeops.core.variant import read_variant
+        return Session(read_variant(folder))
+"""
+
+
+def test_slot_that_brings_its_engine_runs_in_a_process_of_its_own(home):
+    with Running(home, **QUICK) as server:
+        folder = slot(home, "new", 2.0, engine="own")
+        build_tree(
+            folder / "site",
+            {
+                "own_engine.py": OWN,
+                "own_engine-1.dist-info/METADATA": "Metadata-Version: 2.1\nName: own\nVersion: 1\n",
+                "own_engine-1.dist-info/entry_points.txt": (
+                    "[edgeops.engines]\nown = own_engine:Engine\n"
+                ),
+            },
+        )
+        verdict = activate(home, folder)
+        assert verdict.accepted, verdict
+        switch(home, folder)
+        verdict.commit()
+        assert server.predict() == (200, 7.0)
+        assert server.status()["current"]["isolated"] is True
+        assert server.status()["previous"]["isolated"] is False

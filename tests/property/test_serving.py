@@ -71,7 +71,7 @@ def test_breaker_is_never_stuck(steps):
     *_, last = [(Breaker(), 0.0), *((after, now) for _, now, _, _, after in play(steps))]
     breaker, now = last
     for _ in range(RULES.trials):
-        now += RULES.cooldown_s
+        now += RULES.cooldown_s + 1e-6
         admitted, breaker = b.admit(breaker, now, RULES)
         assert admitted
         breaker = b.good(breaker, RULES)

@@ -13,7 +13,7 @@ from edgeops.runtime.serving import breaker as b
 from edgeops.runtime.serving.breaker import Breaker, Rules
 from edgeops.runtime.serving.gate import Gate, bound, judge, over
 from edgeops.runtime.serving.options import Options, parse_options, read_options
-from edgeops.runtime.serving.sanity import left_tolerance, problem
+from edgeops.runtime.serving.sanity import Checks, left_tolerance
 from edgeops.runtime.serving.times import Times
 
 RULES = Rules(b.ALLOWED, window_s=60, cooldown_s=5, trials=2, openings=3, openings_window_s=600)
@@ -134,20 +134,20 @@ Y = (TensorInfo("y", ("N", 2), "float32"),)
         ([1], "wrong-shape"),
         ({"y": np.array([[np.nan, 1]], np.float32)}, "not-finite"),
         ({"y": np.array([[np.inf, -np.inf]], np.float32)}, "not-finite"),
-        ({"y": np.full((2, 2), 3e38, np.float32)}, None),  # its sum overflows, it does not
+        ({"y": np.full((2, 2), 3e38, np.float32)}, None),  # their sum overflows, they do not
     ],
 )
 def test_answers_are_looked_at(outputs, kind):
-    found = problem(outputs, Y)
+    found = Checks(Y).problem(outputs)
     assert (found and found[0]) == kind
     if kind == "not-finite":
-        assert problem(outputs, Y, finite=False) is None
+        assert Checks(Y, finite=False).problem(outputs) is None
 
 
 def test_answers_of_rules_are_finite_all_the_way_down():
-    assert problem({"boxes": [{"score": 0.5, "label": "cat"}], "n": 3}, ()) is None
-    assert problem({"boxes": [{"score": float("nan")}]}, ())[0] == "not-finite"
-    assert problem({"f8": np.full(3, 1.7e308)}, ()) is None
+    assert Checks(()).problem({"boxes": [{"score": 0.5, "label": "cat"}], "n": 3}) is None
+    assert Checks(()).problem({"boxes": [{"score": float("nan")}]})[0] == "not-finite"
+    assert Checks(()).problem({"f8": np.full(3, 1.7e308)}) is None
 
 
 @pytest.mark.parametrize(

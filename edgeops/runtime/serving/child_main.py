@@ -24,6 +24,9 @@ def main() -> int:
     # The server hears both, and ends this process when its last call is over.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     signal.signal(signal.SIGTERM, signal.SIG_IGN)
+    from edgeops.runtime.serving.local import lowly
+
+    lowly(_imports)
     from edgeops.runtime.serving.child import receive, send
 
     link = socket.socket(fileno=int(number))
@@ -49,6 +52,13 @@ def main() -> int:
             return 1
         except Exception as error:  # noqa: BLE001 - as above
             send(link, {"error": _told(error)}, {}, None)
+
+
+def _imports() -> None:
+    """Import what takes long before the model does, so that it disturbs nobody."""
+    import numpy as np  # noqa: F401
+
+    from edgeops.runtime import predictor  # noqa: F401
 
 
 def _about(model: Any) -> dict[str, Any]:

@@ -211,7 +211,7 @@ def parse_head(text: bytes) -> Head:
     path, _, query = words[1].partition("?")
     asked = headers.get("connection", "").lower()
     keep = asked != "close" if words[2] != "HTTP/1.0" else asked == "keep-alive"
-    found = {name: values[-1] for name, values in parse_qs(query).items()}
+    found = {name: each[-1] for name, each in parse_qs(query).items()} if query else {}
     return Head(words[0], path, found, headers, keep)
 
 

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import os
 import sys
-from contextlib import contextmanager, suppress
+import threading
+from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Callable, Mapping
     from pathlib import Path
 
     from edgeops.core.variant import TensorInfo
@@ -31,9 +33,12 @@ class Local:
         from edgeops.runtime.predictor import Predictor
 
         self.slot = slot
+
+        def made() -> Predictor:
+            return Predictor(slot, options.target, options.threads)
+
         # An engine with threads of its own would keep them as low as the thread that loads it.
-        with lowered() if options.threads == 1 else _nothing():
-            self.predictor = Predictor(slot, options.target, options.threads)
+        self.predictor = lowly(made) if options.threads == 1 else made()
         self.digest: str = self.predictor.digest
         self.version: str | None = self.predictor.version
         self.inputs: tuple[TensorInfo, ...] = self.predictor.inputs
@@ -78,29 +83,26 @@ def fallback_of(predictor: Any) -> Any:
     return getattr(getattr(predictor, "rules", None), "fallback", None)
 
 
-@contextmanager
-def lowered() -> Iterator[None]:
-    """Have this thread give way to others while the block runs, where the system can (Linux).
+def lowly(work: Callable[[], Any]) -> Any:
+    """Return what ``work`` returns, done in a thread that gives way to all others (Linux).
 
-    Where the thread may not be raised again it is one that ends after the block.
+    A thread of its own, for a user's process may lower a thread and never raise it again.
     """
-    import os
-    import threading
+    found: list[Any] = []
+    raised: list[BaseException] = []
 
-    if not sys.platform.startswith("linux"):
-        yield
-        return
-    thread = threading.get_native_id()
-    before = os.getpriority(os.PRIO_PROCESS, thread)
-    with suppress(OSError):
-        os.setpriority(os.PRIO_PROCESS, thread, min(19, before + _NICE))
-    try:
-        yield
-    finally:
-        with suppress(OSError):
-            os.setpriority(os.PRIO_PROCESS, thread, before)
+    def done() -> None:
+        if sys.platform.startswith("linux"):
+            with suppress(OSError):
+                os.setpriority(os.PRIO_PROCESS, threading.get_native_id(), _NICE)
+        try:
+            found.append(work())
+        except BaseException as error:  # noqa: BLE001 - raised again below
+            raised.append(error)
 
-
-@contextmanager
-def _nothing() -> Iterator[None]:
-    yield
+    thread = threading.Thread(target=done, name="edgeops-load", daemon=True)
+    thread.start()
+    thread.join()
+    if raised:
+        raise raised[0]
+    return found[0]

@@ -12,7 +12,7 @@ from edgeops.runtime.serving import breaker as rules_of
 from edgeops.runtime.serving.breaker import Breaker, Rules
 from edgeops.runtime.serving.child import Away, Child, Crashed, Hung
 from edgeops.runtime.serving.local import SITE, Local
-from edgeops.runtime.serving.sanity import problem
+from edgeops.runtime.serving.sanity import Checks
 from edgeops.runtime.serving.times import Times
 
 if TYPE_CHECKING:
@@ -66,7 +66,7 @@ class Model:
         self._flying: dict[int, tuple[float, Overdue | None]] = {}
         self._calls = 0
         self._closing = False
-        self._tensors = runner.tensors
+        self._checks = Checks(runner.tensors, finite=options.finite)
         self._slow_ms = self._limit(bound_ms)
 
     def bound_to(self, bound_ms: float | None) -> None:
@@ -139,7 +139,7 @@ class Model:
             self._landed(number)
             raise self._fault(_kind(error), _words(error)) from error
         self._landed(number)
-        found = problem(answer, self._tensors, finite=self._options.finite)
+        found = self._checks.problem(answer)
         if found is not None:
             raise self._fault(*found)
         now = clock()

@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Any
 
 from edgeops.errors import EdgeopsError, InputError
 from edgeops.runtime.serving import gate as gates
-from edgeops.runtime.serving.requests import PREDICT
-from edgeops.runtime.serving.sanity import left_tolerance, problem
+from edgeops.runtime.serving.requests import PREDICT, RUN
+from edgeops.runtime.serving.sanity import Checks, left_tolerance
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -69,6 +69,10 @@ def warm_up(
         if why:
             return Verdict(False, why, figures, "warmup-insane")
     fit = list(requests)
+    checks = {
+        PREDICT: Checks(runner.tensors, finite=finite),
+        RUN: Checks(runner.outputs, finite=finite),
+    }
     times: list[float] = []
     word = gates.WARMING
     while fit and word == gates.WARMING:
@@ -83,8 +87,7 @@ def warm_up(
             return Verdict(False, _words(error), figures, "warmup-failed")
         took = clock() - start
         times.append(took * 1000)
-        tensors = runner.tensors if fit[place].do == PREDICT else runner.outputs
-        found = problem(answer, tensors, finite=finite)
+        found = checks[fit[place].do].problem(answer)
         if found is not None:
             return Verdict(False, f"{found[0]}: {found[1]}", figures, "warmup-insane")
         word = gates.judge(times, clock() - begun, gate)

@@ -1,0 +1,225 @@
+"""Which model answers, in one process and with models that do as they are told."""
+
+from __future__ import annotations
+
+import threading
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from edgeops.core.variant import TensorInfo
+from edgeops.errors import InputError, MissingError
+from edgeops.runtime.serving.model import Abandoned, Model
+from edgeops.runtime.serving.options import Options
+from edgeops.runtime.serving.serving import Line, Serving
+
+Y = TensorInfo("y", (1,), "float32")
+QUICK = Options(cooldown_s=5, call_timeout_s=10, openings=2, probation_requests=2, probation_s=60)
+
+
+class Runner:
+    """A model that answers a number, or raises what it is given."""
+
+    isolated, ready = False, True
+
+    def __init__(self, number, fallback=None, rises=None) -> None:
+        self.slot, self.digest, self.version = Path(f"/slots/{number}"), f"sha256:{number}", "1"
+        self.inputs, self.tensors = (), (Y,)
+        self.number, self.declared, self.rises = number, fallback, rises
+        self.closed = threading.Event()
+
+    def predict(self, inputs):
+        assert not self.closed.is_set()
+        if callable(inputs.get("do")):
+            inputs["do"]()
+        if self.rises is not None:
+            raise self.rises
+        return {"y": np.full(1, self.number, np.float32)}
+
+    def fallback(self):
+        return self.declared
+
+    def close(self):
+        self.closed.set()
+
+
+class Clock:
+    now = 0.0
+
+    def __call__(self):
+        return self.now
+
+
+def made(tmp_path, *runners, options=QUICK, **callbacks):
+    """Return a serving whose current and previous models are these, and its clock."""
+    clock = Clock()
+    serving = Serving(tmp_path, options, clock=clock, **callbacks)
+    serving._line = Line(*(Model(runner, options, clock=clock) for runner in runners))
+    return serving, clock
+
+
+def asked(serving, **inputs):
+    answer = serving.answer(inputs)
+    return float(answer.outputs["y"][0]), answer.digest
+
+
+def test_fault_goes_on_to_the_previous_model(tmp_path):
+    serving, _ = made(tmp_path, Runner(2, rises=RuntimeError("no")), Runner(1))
+    assert asked(serving) == (1.0, "sha256:1")
+    assert serving.line.current.breaker.state == "closed"
+
+
+def test_bad_request_is_nobodys_fault(tmp_path):
+    serving, _ = made(tmp_path, Runner(2, rises=InputError("input-shape", "no")), Runner(1))
+    for _ in range(10):
+        with pytest.raises(InputError):
+            asked(serving)
+    assert serving.line.current.faults == {}
+
+
+def test_declared_fallback_answers_when_no_model_can(tmp_path):
+    broken = RuntimeError("no")
+    serving, _ = made(tmp_path, Runner(2, fallback={"label": "unknown"}, rises=broken))
+    answer = serving.answer({})
+    assert (answer.outputs, answer.digest, answer.version) == ({"label": "unknown"}, None, None)
+
+
+def test_nobody_left_says_why(tmp_path):
+    serving, _ = made(tmp_path, Runner(2, rises=RuntimeError("confused")))
+    with pytest.raises(MissingError, match="no model can answer") as caught:
+        serving.answer({})
+    assert "confused" in caught.value.why
+
+
+def test_call_in_flight_ends_on_the_model_it_began_on(tmp_path):
+    old, new = Runner(1), Runner(2)
+    serving, clock = made(tmp_path, old)
+    model = serving.line.current
+    inside, go, found = threading.Event(), threading.Event(), []
+
+    def wait():
+        inside.set()
+        assert go.wait(10)
+
+    thread = threading.Thread(target=lambda: found.append(asked(serving, do=wait)))
+    thread.start()
+    assert inside.wait(10)
+    serving._line = Line(Model(new, QUICK, clock=clock))
+    serving._retire(model)
+    assert asked(serving) == (2.0, "sha256:2")
+    assert not old.closed.wait(0.05)
+    go.set()
+    thread.join()
+    assert found == [(1.0, "sha256:1")]
+    assert old.closed.wait(10)
+
+
+def test_probation_ends_after_requests_and_seconds_and_is_told(tmp_path):
+    old, told = Runner(1), threading.Event()
+    serving, clock = made(tmp_path, Runner(2), old, kept=told.set)
+    asked(serving)
+    clock.now = 100
+    serving.tick()
+    assert serving.line.previous is not None
+    asked(serving)
+    serving.tick()
+    assert serving.line.previous is None
+    assert old.closed.wait(10)
+    assert told.wait(10)
+
+
+def test_probation_goes_on_while_the_breaker_is_open(tmp_path):
+    serving, clock = made(tmp_path, Runner(2), Runner(1))
+    for _ in range(2):
+        asked(serving)
+    serving.line.current._fault("hung", "it hung")
+    clock.now = 100
+    serving.tick()
+    assert serving.line.previous is not None
+
+
+def test_model_that_opens_too_often_is_given_up_once(tmp_path):
+    told = []
+    done = threading.Event()
+
+    def given_up(slot, reason):
+        told.append((slot.name, reason))
+        done.set()
+
+    bad = Runner(2)
+    serving, clock = made(tmp_path, bad, Runner(1), given_up=given_up)
+    bad.number = np.nan
+    for _ in range(6):
+        assert asked(serving)[0] == 1.0
+        clock.now += 5
+    assert done.wait(10)
+    assert serving.line.current.digest == "sha256:1"
+    assert serving.line.previous is None
+    assert [name for name, _ in told] == ["2"]
+    assert "not-finite" in told[0][1]
+    assert bad.closed.wait(10)
+
+
+def test_hanging_call_is_given_up_and_abandoned_when_it_ends(tmp_path):
+    serving, clock = made(tmp_path, Runner(2), Runner(1))
+    inside, go, found, late = threading.Event(), threading.Event(), [], threading.Event()
+
+    def wait():
+        inside.set()
+        assert go.wait(10)
+
+    def call():
+        try:
+            serving.answer({"do": wait}, late.set)
+        except Abandoned:
+            found.append("abandoned")
+
+    thread = threading.Thread(target=call)
+    thread.start()
+    assert inside.wait(10)
+    serving.tick()
+    assert not late.is_set()
+    clock.now = 11
+    serving.tick()
+    assert late.is_set()
+    assert asked(serving) == (1.0, "sha256:1")
+    go.set()
+    thread.join()
+    assert found == ["abandoned"]
+
+
+def test_nothing_is_answered_while_it_is_held(tmp_path):
+    serving, _ = made(tmp_path, Runner(2))
+    serving.held = MissingError("serving-stopped", "out of touch")
+    with pytest.raises(MissingError, match="out of touch"):
+        asked(serving)
+    serving.held = None
+    assert asked(serving) == (2.0, "sha256:2")
+
+
+def test_threads_that_swap_and_ask_meet_no_closed_model(tmp_path):
+    """Every runner asserts that nobody calls it after it was closed."""
+    serving, clock = made(tmp_path, Runner(0))
+    stop, failed = threading.Event(), []
+
+    def ask():
+        while not stop.is_set():
+            try:
+                number, digest = asked(serving)
+                assert digest == f"sha256:{int(number)}"
+            except BaseException as error:  # noqa: BLE001 - told by the test
+                failed.append(error)
+                return
+
+    threads = [threading.Thread(target=ask) for _ in range(3)]
+    for thread in threads:
+        thread.start()
+    for number in range(1, 300):
+        line = serving.line
+        serving._line = Line(Model(Runner(number), QUICK, clock=clock), line.current)
+        serving._retire(line.previous)
+    stop.set()
+    for thread in threads:
+        thread.join()
+    assert failed == []
