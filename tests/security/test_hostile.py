@@ -290,14 +290,15 @@ def test_a_delta_that_is_a_trick_is_left_for_the_whole_file(world, device, tried
 
 
 def test_a_delta_for_another_base_is_left_for_the_whole_file(world, device, tried):
-    files = world.states[2]
-    offer = json.loads(files[channel_file(files)])["offers"][0]
-    index = json.loads(files[blob_path(offer["deltas"]["digest"])])
-    (other,) = [item for item in index["deltas"] if item["from"] == _model(world, 1)[0]][:1]
-    files = _offered(world, files[blob_path(other["digest"])])
-    assert device.update(files) == "updated"
-    assert tried == ["delta-malformed"]
-    assert device.serving() == "1.1.0"
+    """The list says that it fits what the device has; its header, that it does not."""
+    old, before = _model(world, 0)
+    new, model = _model(world, 1)
+    for base, size in (("sha256:" + "0" * 64, len(before)), (old, len(before) + 1)):
+        delta = Header("tensor", base, new, size, len(model)).encode() + bytes([END])
+        fresh = device.copy_to(device.folder.with_name("again"))
+        assert fresh.update(_offered(world, delta)) == "updated"
+        assert fresh.serving() == "1.1.0"
+    assert tried == ["delta-base-mismatch"] * 2
 
 
 @pytest.mark.parametrize("index", [b"", b"[]", b"[" * 50_000, b'{"deltas": 5}', b'{"format": 1}'])
