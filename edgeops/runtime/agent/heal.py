@@ -27,7 +27,9 @@ def heal(path: Path) -> bool:
     """
     home = Home(path)
     state = home.read()
-    bad = {slot: _damaged(home, slot) for slot in (state.current, state.previous) if slot}
+    bad = {slot: slots.damaged(home.slot(slot)) for slot in (state.current, state.previous) if slot}
+    if state.previous is not None and not (home.slot(state.previous) / BUNDLE).exists():
+        bad[state.previous] = []  # nobody can tell: whoever loads it will
     if not any(bad.values()):
         return False
     for slot, names in bad.items():
@@ -55,10 +57,6 @@ def looks_whole(home: Home, state: State) -> bool:
         )
     except (OSError, EdgeopsError):
         return False
-
-
-def _damaged(home: Home, slot: Slot) -> list[str]:
-    return slots.damaged(home.slot(slot))
 
 
 def _give_up(home: Home, state: State, bad: dict[Slot, list[str]]) -> None:
