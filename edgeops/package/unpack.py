@@ -6,7 +6,8 @@ import difflib
 from typing import TYPE_CHECKING, Any
 
 from edgeops.core.files import folder_atomic
-from edgeops.core.manifest import FILE, KINDS, Manifest
+from edgeops.core.manifest import FILE, INDEX, KINDS, Manifest
+from edgeops.core.targets import parse_targets
 from edgeops.errors import InputError, UsageProblem
 
 if TYPE_CHECKING:
@@ -18,9 +19,21 @@ if TYPE_CHECKING:
     Pieces = Callable[[Descriptor], Iterator[bytes]]
 
 
-def choose(manifest: Manifest, target: str | None, only: str | None) -> tuple[Layer, ...]:
+def uses_of(manifest: Manifest, target: str | None, pieces: Pieces) -> tuple[str, ...]:
+    """Return the other targets whose variants the rules of a target ask, as targets.json says."""
+    layer = manifest.find(INDEX)
+    if layer is None or target is None:
+        return ()
+    needs = parse_targets(b"".join(pieces(layer.blob)), manifest.name).get(target)
+    return needs.uses if needs else ()
+
+
+def choose(
+    manifest: Manifest, target: str | None, only: str | None, uses: Sequence[str] = ()
+) -> tuple[Layer, ...]:
     """Return the files to take out: with a target, its variant and all that is of no target; pure.
 
+    ``uses`` are other targets whose variants come along.
     Raises InputError ``target-unknown``, UsageProblem ``kind-unknown``.
     """
     if only is not None and only not in KINDS:
@@ -43,7 +56,12 @@ def choose(manifest: Manifest, target: str | None, only: str | None) -> tuple[La
     return tuple(
         layer
         for layer in manifest.layers
-        if only in (None, layer.kind) and (target is None or layer.target in (None, target))
+        if only in (None, layer.kind)
+        and (
+            target is None
+            or layer.target in (None, target)
+            or (layer.kind == "variant" and layer.target in uses)
+        )
     )
 
 

@@ -67,7 +67,7 @@ def unpack_verb(request: UnpackRequest, *, events: Events) -> dict[str, Any]:
 
 def _from_bundle(request: UnpackRequest, events: Events) -> dict[str, Any]:
     from edgeops.package.bundle import open_bundle
-    from edgeops.package.unpack import check_place, choose, write_files
+    from edgeops.package.unpack import check_place, choose, uses_of, write_files
     from edgeops.package.verify import checked
 
     out = request.root / request.out
@@ -75,7 +75,8 @@ def _from_bundle(request: UnpackRequest, events: Events) -> dict[str, Any]:
     events.step("verifying the bundle")
     with open_bundle(request.root / request.source) as bundle:
         checked(bundle)
-        layers = choose(bundle.manifest, request.target, request.only)
+        uses = uses_of(bundle.manifest, request.target, bundle.pieces)
+        layers = choose(bundle.manifest, request.target, request.only, uses)
         events.step("writing files", total=len(layers))
         files = write_files(out, bundle.manifest_bytes, layers, bundle.pieces)
     return _result(out, bundle.manifest.name, bundle.manifest.version, bundle.digest, files)
@@ -83,7 +84,7 @@ def _from_bundle(request: UnpackRequest, events: Events) -> dict[str, Any]:
 
 def _from_repository(request: UnpackRequest, events: Events) -> dict[str, Any]:
     from edgeops.core.manifest import parse_manifest
-    from edgeops.package.unpack import check_place, choose, write_files
+    from edgeops.package.unpack import check_place, choose, uses_of, write_files
     from edgeops.runtime.agent.look import fetch_blob, offered
 
     out = request.root / request.out
@@ -100,7 +101,8 @@ def _from_repository(request: UnpackRequest, events: Events) -> dict[str, Any]:
         offer = offered(remote, anchor, str(request.channel), state)
         data = b"".join(fetch_blob(remote, offer.manifest))
         manifest = parse_manifest(data, offer.manifest.digest)
-        layers = choose(manifest, request.target, request.only)
+        uses = uses_of(manifest, request.target, partial(fetch_blob, remote))
+        layers = choose(manifest, request.target, request.only, uses)
         events.step("fetching files", total=len(layers))
         files = write_files(
             out,

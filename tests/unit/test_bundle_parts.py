@@ -18,6 +18,7 @@ from edgeops.package.bundle import open_bundle
 from edgeops.package.diff import compare_layers, diff
 from edgeops.package.pack import pack_files
 from edgeops.package.sdk import sdk_parts
+from edgeops.package.unpack import choose, uses_of
 from edgeops.package.verify import verify_bundle
 from edgeops.package.wheel import architectures, check_wheels, read_wheel
 from edgeops.stages.pack import wheels_of
@@ -325,3 +326,18 @@ def test_a_bundle_does_not_differ_from_itself(full, tmp_path):
     assert found["changes"] == []
     assert {item["change"] for item in found["layers"]} == {"unchanged"}
     assert compare_layers((), ()) == []
+
+
+def test_a_target_comes_with_the_variants_that_its_rules_ask(full):
+    with open_bundle(full) as bundle:
+        manifest = bundle.manifest
+        uses = uses_of(manifest, "gateway", bundle.pieces)
+        assert (uses, uses_of(manifest, "camera", bundle.pieces)) == (("camera",), ())
+        assert uses_of(manifest, None, bundle.pieces) == ()
+    taken = {item.path for item in choose(manifest, "gateway", None, uses)}
+    assert "variants/camera/model.onnx" in taken
+    assert "code/gateway/python/demo.py" in taken
+    assert "code/camera/python/demo.py" not in taken
+    assert "variants/gateway/model.onnx" not in {
+        item.path for item in choose(manifest, "camera", None, ())
+    }

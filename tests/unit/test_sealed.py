@@ -343,3 +343,44 @@ def test_sizes_of_sealed_files():
     assert sealed_size(1) == 1 + SEALED_TAG
     assert sealed_size(SEALED_PIECE) == SEALED_PIECE + SEALED_TAG
     assert sealed_size(SEALED_PIECE + 1) == SEALED_PIECE + 1 + 2 * SEALED_TAG
+
+
+def test_files_open_by_what_the_documentation_says_alone(large, place, tmp_path):
+    """A client in another language has docs/formats/encryption.md and nothing else."""
+    from cryptography.hazmat.primitives import hashes
+    from cryptography.hazmat.primitives.asymmetric.x25519 import X25519PublicKey
+    from cryptography.hazmat.primitives.ciphers.aead import AESGCM
+    from cryptography.hazmat.primitives.kdf.hkdf import HKDF
+    from cryptography.hazmat.primitives.serialization import load_pem_private_key
+
+    def derive(secret, salt, info):
+        return HKDF(hashes.SHA256(), 32, salt, b"edgeops.sealed/1 " + info).derive(secret)
+
+    out, _ = _unpacked(place, tmp_path / "out")
+    key = load_pem_private_key((place / "device" / "device.key").read_bytes(), None)
+    public = key.public_key().public_bytes_raw()
+    document = json.loads((out / "sealed.json").read_bytes())
+    (entry,) = document["recipients"]
+    assert entry["recipient"] == sha256_bytes(public)
+    ephemeral = bytes.fromhex(entry["ephemeral"])
+    secret = key.exchange(X25519PublicKey.from_public_bytes(ephemeral))
+    wrapping = AESGCM(derive(secret, ephemeral + public, b"wrap"))
+    content = wrapping.decrypt(bytes(12), bytes.fromhex(entry["wrapped"]), None)
+    manifest = json.loads((out / "bundle.json").read_bytes())
+    for layer in manifest["layers"]:
+        if "dev.edgeops.sealed" in layer["annotations"]:
+            path = layer["annotations"]["org.cncf.model.filepath"]
+            about = json.loads(layer["annotations"]["dev.edgeops.sealed"])
+            file = derive(content, bytes.fromhex(about["nonce"]), b"file " + path.encode())
+            plain = AESGCM(file).decrypt(bytes(11) + b"\1", (out / path).read_bytes(), None)
+            assert f"sha256:{sha256_bytes(plain)}" == about["plain"]
+            assert len(plain) == about["size"]
+    layer, data, plain, content = large
+    file = AESGCM(derive(content, bytes.fromhex(layer.seal.nonce), b"file weights.raw"))
+    size = (1 << 20) + 16
+    pieces = [data[at : at + size] for at in range(0, len(data), size)]
+    opened_by_hand = [
+        file.decrypt(number.to_bytes(11, "big") + bytes([number == len(pieces) - 1]), piece, None)
+        for number, piece in enumerate(pieces)
+    ]
+    assert b"".join(opened_by_hand) == plain
