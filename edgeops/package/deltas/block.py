@@ -6,7 +6,6 @@ exponent, with the number of low bits that suits each exponent.
 
 from __future__ import annotations
 
-from itertools import pairwise
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -26,6 +25,7 @@ _MOST_HIGH = 127
 _ENOUGH = 1 << 14
 # High parts take time to unpack and low bits do not: a bit of the former costs a little more.
 _SLOW = 1.02
+_CODE_BITS = 4  # what a table of codes takes for each of them
 
 
 def encode(kind_number: int, old: bytes, new: bytes, offset: int) -> bytes | None:
@@ -73,13 +73,12 @@ def _coded(kind: Kind, before: Any, after: Any, marks: bytes, flags: int) -> byt
 def _shifts(kind: Kind, differences: Any, edges: Any) -> list[int]:
     """Return for each exponent how many low bits to split off; few numbers follow a neighbour."""
     signed = differences.view(typed.SIGNED[kind.size])
-    found: list[int | None] = []
-    for start, stop in pairwise(edges):
-        enough = stop - start >= min(_FEW, len(differences))
-        found.append(_shift(kind, signed[start:stop]) if enough else None)
-    known = [k for k, r in enumerate(found) if r is not None] or [0]
-    near = np.asarray(known)
-    return [found[int(near[np.abs(near - k).argmin()])] or 0 for k in range(len(found))]
+    counts = np.diff(edges)
+    enough = np.flatnonzero(counts >= _FEW)
+    if not len(enough):
+        return [_shift(kind, signed)] * len(counts)
+    found = {int(k): _shift(kind, signed[edges[k] : edges[k + 1]]) for k in enough}
+    return [found[int(enough[np.abs(enough - k).argmin()])] for k in range(len(counts))]
 
 
 def _shift(kind: Kind, differences: Any) -> int:
@@ -94,6 +93,7 @@ def _shift(kind: Kind, differences: Any) -> int:
         counts = np.bincount((high + 128).astype(np.int64))
         share = counts[counts > 0] / len(high)
         bits = -_SLOW * (share * np.log2(share)).sum() + r + 8 * kind.size * escaped
+        bits += _CODE_BITS * len(share) / len(high)
         if bits < least:
             best, least = r, bits
     return best

@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 _PIECE = 1 << 16
 _SAMPLE = 1 << 12
 _NEAR_BEST = 1.05
-_POOR, _HOPELESS = 0.7, 2.0
+_POOR, _HOPELESS = 0.3, 2.0
 
 
 class Guess(NamedTuple):
