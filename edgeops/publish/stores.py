@@ -112,6 +112,15 @@ def open_store(location: str, base: Path) -> Store:
         return FolderStore(base / location)
     if kind == "file":
         return FolderStore(Path(location.removeprefix("file://")))
+    if kind in ("oci", "oci+http"):
+        raise InputError(
+            "store-mirror",
+            f"{location} is a registry: it holds bundles, and no signed repository",
+            where=location,
+            why="shares, promoting, withdrawing and renewing need signed metadata",
+            fix="edgeops publish --to oci://... and edgeops unpack oci://...:TAG work with it; for "
+            "devices publish to a folder or to s3:// as well",
+        )
     if kind not in registry.names("stores"):
         raise MissingError(
             "store-unknown",

@@ -90,7 +90,10 @@ class Publish:
         """Return nothing; raises MissingError ``keys-missing`` or ``store-unknown``."""
         del project, target
         from edgeops.publish.stores import open_store
+        from edgeops.stages.publish_mirror import is_registry
 
+        if is_registry(options.to):
+            return ()
         open_store(options.to, root)
         check_keys(root / options.key)
         return ()
@@ -152,20 +155,26 @@ def publish_bundle(
     and what opening the bundle, reading the keys and writing the repository raise.
     """
     from edgeops.package.bundle import open_bundle
-    from edgeops.package.verify import checked
     from edgeops.publish.channels import parse_terms
     from edgeops.publish.keys import load_keys
     from edgeops.publish.repository import Wish, publish
     from edgeops.publish.stores import open_store
+    from edgeops.stages.publish_mirror import is_registry, mirror_bundle
 
+    if is_registry(request.to):
+        with open_bundle(request.root / request.bundle) as opened:
+            about = _checked(opened, request)
+            if (request.root / request.key / "root.json").is_file():
+                _check_signer(opened, load_keys(request.root / request.key, roles=("targets",)))
+            result = mirror_bundle(opened, request, events=events)
+        return _result(result, request, about)
     store = open_store(request.to, request.root)
     terms = parse_terms(request.share, request.cohort, request.minimum_runtime, request.expires)
     wish = Wish(request.channel, terms, request.rollback, request.rebuild, request.reinstate)
     keys = load_keys(request.root / request.key)
     events.step("verifying the bundle")
     with open_bundle(request.root / request.bundle) as opened:
-        about = checked(opened)
-        _check_gates(about, request.accept)
+        about = _checked(opened, request)
         _check_signer(opened, keys)
         result = publish(
             store,
@@ -178,6 +187,20 @@ def publish_bundle(
             deltas=_deltas(opened, request.deltas, events),
             now=now,
         )
+    return _result(result, request, about)
+
+
+def _checked(bundle: Bundle, request: PublishRequest) -> dict[str, Any]:
+    from edgeops.package.verify import checked
+
+    about = checked(bundle)
+    _check_gates(about, request.accept)
+    return about
+
+
+def _result(
+    result: Mapping[str, Any], request: PublishRequest, about: Mapping[str, Any]
+) -> dict[str, Any]:
     return {
         **result,
         "repository": request.to,

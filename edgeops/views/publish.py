@@ -21,6 +21,9 @@ def view(result: Mapping[str, Any]) -> Iterator[str]:
         f"of {result['repository']}"
     )
     yield f"  {result['digest']}"
+    if "offer" not in result:
+        yield f"  {result['bytes_uploaded']:,} bytes sent to a registry: {result['release']}"
+        return
     yield f"  offered to {terms(result['offer'])}"
     yield f"  {result['bytes_uploaded']:,} bytes written; renew before {result['expires'][:10]}"
     for delta in result["deltas"]:

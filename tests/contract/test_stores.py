@@ -6,11 +6,23 @@ import pytest
 
 from edgeops.core import registry
 from edgeops.errors import EdgeopsError
+from tests import servers
+
+
+@pytest.fixture(scope="session")
+def s3_endpoint():
+    with servers.s3() as endpoint:
+        yield endpoint
 
 
 @pytest.fixture(params=registry.names("stores"))
-def store(request, tmp_path):
-    return registry.get("stores", request.param).at("repo", tmp_path)
+def store(request, tmp_path, monkeypatch):
+    if request.param != "s3":
+        return registry.get("stores", request.param).at("repo", tmp_path)
+    for name, value in servers.S3_ENVIRONMENT.items():
+        monkeypatch.setenv(name, value)
+    monkeypatch.setenv("EDGEOPS_S3_ENDPOINT", request.getfixturevalue("s3_endpoint"))
+    return registry.get("stores", "s3").at(f"s3://models/{tmp_path.name}", tmp_path)
 
 
 def test_store_gives_back_what_was_put(store):
@@ -63,6 +75,31 @@ def test_store_refuses_a_missing_file_with_an_error_of_its_own(store):
     with pytest.raises(EdgeopsError) as caught:
         store.get("nowhere")
     assert caught.value.exit_code == 30
+
+
+def test_store_puts_a_large_file_whole(store):
+    pieces = [bytes([number]) * 7_000_000 for number in range(5)]
+    store.put("large", iter(pieces))
+    assert store.get("large", 13_999_999, 2) == b"\x01\x02"
+    assert store.get("large", 34_999_999) == b"\x04"
+    assert getattr(store, "size", lambda _: 35_000_000)("large") == 35_000_000
+
+    def failing():
+        yield from pieces[:4]
+        raise RuntimeError("the source is gone")
+
+    with pytest.raises(RuntimeError, match="the source is gone"):
+        store.put("large", failing())
+    assert store.get("large", 34_999_999) == b"\x04"
+
+
+def test_store_lets_one_publisher_in_at_a_time(store):
+    if not hasattr(store, "lock"):
+        pytest.skip("the store keeps nobody out")
+    with store.lock():
+        store.put("a", b"x")
+    with store.lock():
+        assert store.list("") == ["a"]
 
 
 @pytest.mark.parametrize("path", ["../out", "/etc/out", "a/../../out"])

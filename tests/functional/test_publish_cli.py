@@ -130,7 +130,7 @@ _ERRORS = {
     "publish-no-keys": (4, None, (*_PUBLISH[:-1], "nowhere")),
     "publish-exists": (3, _published_other, _PUBLISH),
     "publish-backwards": (3, _published_newer, _PUBLISH),
-    "publish-store": (4, None, ("publish", "t.edgeops", "--to", "s3://b", *_PUBLISH[4:])),
+    "publish-store": (4, None, ("publish", "t.edgeops", "--to", "gs://b", *_PUBLISH[4:])),
     "publish-no-bundle": (3, None, ("publish", "nowhere.edgeops", *_PUBLISH[2:])),
     "unpack-no-root": (2, _published, ("unpack", "repo", "-o", "device")),
     "unpack-no-channel": (3, _published, [*_DEVICE[:3], "stable", *_DEVICE[4:]]),

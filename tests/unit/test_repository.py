@@ -539,7 +539,7 @@ def test_a_killed_publish_leaves_what_was_served(root):
 
 def test_store_of_another_kind_is_a_plugin(tmp_path):
     with pytest.raises(EdgeopsError) as caught:
-        open_store("s3://bucket/models", tmp_path)
+        open_store("gs://bucket/models", tmp_path)
     assert caught.value.code == "store-unknown"
     assert caught.value.exit_code == 4
     assert "folder" in caught.value.why
