@@ -30,7 +30,7 @@ def include_problems(
     ``where`` is left empty for files that edgeops.yaml names: the caller knows their line.
     """
     findings = [_problem(root, name, made, where) for name in dict.fromkeys(include)]
-    return [finding for finding in findings if finding is not None] + _several(include, where)
+    return [finding for finding in findings if finding is not None] + several(include, where)
 
 
 def compiled(includes: Mapping[str, Path]) -> tuple[list[Part], Rules | None]:
@@ -119,7 +119,7 @@ def _problem(root: Path, name: str, made: Sequence[str], where: str) -> Finding 
     )
 
 
-def _several(include: Sequence[str], where: str) -> list[Finding]:
+def several(include: Sequence[str], where: str) -> list[Finding]:
     """Return a finding for each kind of which a bundle holds one and several are included."""
     found = []
     for kind in COMPILED:

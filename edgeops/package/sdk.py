@@ -41,6 +41,17 @@ def sdk_parts(variants: Mapping[str, Variant], languages: Sequence[str]) -> list
 
     Raises UsageProblem ``sdk-unknown``.
     """
+    check_languages(languages)
+    return [
+        Part(f"code/{target}/{language}/{name}", "code", data, target)
+        for target, variant in sorted(variants.items())
+        for language in dict.fromkeys(languages)
+        for name, data in sorted(_files(target, variant, language).items())
+    ]
+
+
+def check_languages(languages: Sequence[str]) -> None:
+    """Raise UsageProblem ``sdk-unknown`` for a language that there are no demos in."""
     unknown = [name for name in languages if name not in LANGUAGES]
     if unknown:
         raise UsageProblem(
@@ -49,12 +60,6 @@ def sdk_parts(variants: Mapping[str, Variant], languages: Sequence[str]) -> list
             why=f"the languages are {', '.join(LANGUAGES)}",
             fix="pack: {sdk: [python, cpp, kotlin]}, or --sdk python",
         )
-    return [
-        Part(f"code/{target}/{language}/{name}", "code", data, target)
-        for target, variant in sorted(variants.items())
-        for language in dict.fromkeys(languages)
-        for name, data in sorted(_files(target, variant, language).items())
-    ]
 
 
 def _files(target: str, variant: Variant, language: str) -> dict[str, bytes]:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from edgeops.core.project import bundle_file, evidence_file, final_variant
 from edgeops.core.stage import Out, StageContext, StageInfo, StagePlan, StageResult
-from edgeops.errors import Finding, UsageProblem
+from edgeops.errors import EdgeopsError, Finding, UsageProblem
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -70,7 +70,7 @@ class Pack:
         deps = [final_variant(project, name) for name in project.targets]
         deps += [evidence_file(name) for name in project.targets if measured]
         deps += options.include
-        deps += [path for _, path in wheels_of(options.runtime)]
+        deps += [text.partition("=")[2] for text in options.runtime if "=" in text]
         deps += options.recipients
         return StagePlan(
             deps=tuple(deps),
@@ -81,14 +81,16 @@ class Pack:
     def preflight(
         self, root: Path, project: Project, target: Target | None, options: PackOptions
     ) -> Sequence[Finding]:
-        """Return a finding for every include that is missing or leads outside.
+        """Return a finding for every file that is missing, leads outside or cannot be packed.
 
         Raises MissingError ``keys-missing`` when nothing else is wrong.
         """
         from edgeops.package.include import include_problems
 
         del target
-        findings = include_problems(root, options.include, _made(project))
+        made = _made(project)
+        findings = include_problems(root, options.include, made)
+        findings += findings or _problems(root, project, options, made)
         if options.key and not findings:
             check_keys(root / options.key)
         return findings
@@ -105,6 +107,45 @@ class Pack:
         return StageResult(
             {"bundle_bytes": written.bytes}, (f"bundle {written.digest}", f"the bundle is {signed}")
         )
+
+
+def _problems(
+    root: Path, project: Project, options: PackOptions, made: Sequence[str]
+) -> list[Finding]:
+    """Return what is wrong with documents, wheels, languages and what is to be sealed."""
+    from edgeops.package.include import compiled
+    from edgeops.package.sdk import check_languages
+    from edgeops.package.sealing import sealer
+    from edgeops.package.wheel import read_wheel
+
+    coming = tuple(out.rstrip("/") for out in made)
+    there = [name for name in options.include if not _is_made(name, coming)]
+    paths = [root / path for path in options.recipients]
+    checks: list[tuple[Callable[..., object], tuple[object, ...]]] = [
+        (compiled, ({name: root / name},)) for name in there
+    ]
+    checks += [(check_languages, (options.sdk,)), (wheels_of, (options.runtime,))]
+    checks += [
+        (read_wheel, (root / text.partition("=")[2],))
+        for text in options.runtime
+        if "=" in text and not _is_made(text.partition("=")[2], coming)
+    ]
+    if options.encrypt or options.recipients:
+        checks.append((sealer, (options.encrypt, paths, sorted(project.targets))))
+    return [finding for work, given in checks for finding in _refusals(work, *given)]
+
+
+def _refusals(work: Callable[..., object], *given: object) -> list[Finding]:
+    try:
+        work(*given)
+    except EdgeopsError as error:
+        about = (error.code, error.what, error.where, error.why, error.fix)
+        return list(error.findings) or [Finding(*about)]
+    return []
+
+
+def _is_made(path: str, coming: tuple[str, ...]) -> bool:
+    return any(path == out or path.startswith(f"{out}/") for out in coming)
 
 
 def pack_project(context: StageContext, options: PackOptions) -> Written:

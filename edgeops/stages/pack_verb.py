@@ -170,7 +170,7 @@ def _match_evidence(folders: Mapping[str, Path], files: Sequence[Path]) -> dict[
 
 
 def _named_includes(root: Path, include: Sequence[str]) -> dict[str, Path]:
-    from edgeops.package.include import include_problems
+    from edgeops.package.include import include_problems, several
 
     paths = [root / name for name in include]
     findings = [
@@ -179,6 +179,7 @@ def _named_includes(root: Path, include: Sequence[str]) -> dict[str, Path]:
         for finding in include_problems(path.parent, [path.name], (), "--include")
     ]
     names = [path.name for path in paths]
+    findings += several(names, "--include")
     findings += [
         Finding(
             "include-twice",

@@ -7,6 +7,7 @@ import re
 import shutil
 import subprocess
 import sys
+from dataclasses import fields
 
 import pytest
 
@@ -15,7 +16,14 @@ from edgeops.core.project import Data, Project, StageSpec, Target
 from edgeops.core.stage import Out
 from edgeops.stages.pack import Pack, PackOptions
 from edgeops.stages.publish import Publish, PublishOptions
-from tests.unit._bundles import make_bundle, make_evidence, make_variant
+from tests.unit._bundles import (
+    FEATURES,
+    RULES,
+    make_bundle,
+    make_evidence,
+    make_variant,
+    make_wheel,
+)
 
 
 def _masked(text):
@@ -182,6 +190,7 @@ def test_unpack_of_a_damaged_bundle_leaves_nothing(place, run):
     assert not (place / "out").exists()
 
 
+_WHEEL = "ncnn-1.0.0-cp311-cp311-manylinux_2_28_aarch64.whl"
 _ERRORS = {
     "bundle-missing": (3, ("verify", "nowhere.edgeops")),
     "bundle-unsigned": (20, ("verify", "t.edgeops", "--key", "keys")),
@@ -199,6 +208,22 @@ _ERRORS = {
     "unpack-kind": (2, ("unpack", "t.edgeops", "-o", "o", "--only", "weights")),
     "unpack-channel": (2, ("unpack", "t.edgeops", "-o", "o", "--channel", "stable")),
     "diff-mixed": (3, ("diff", "gateway", "t.edgeops")),
+    "pack-runtime": (2, (*_PACK, "--runtime", "engine")),
+    "wheel-missing": (3, (*_PACK, "--runtime", "gateway=x-1.0-py3-none-any.whl")),
+    "wheel-malformed": (3, (*_PACK, "--runtime", "gateway=labels.txt")),
+    "wheel-misfit": (5, (*_PACK, "--runtime", f"gateway={_WHEEL}")),
+    "sdk-unknown": (2, (*_PACK, "--sdk", "rust")),
+    "encrypt-kind": (2, (*_PACK, "--encrypt", "weights", "--recipient", "device")),
+    "encrypt-nobody": (2, (*_PACK, "--encrypt", "variant")),
+    "recipient-missing": (3, (*_PACK, "--encrypt", "variant", "--recipient", "nowhere.pub")),
+    "recipient-malformed": (
+        3,
+        (*_PACK, "--encrypt", "variant", "--recipient", "keys/release.pub"),
+    ),
+    "recipient-exists": (3, ("keys", "recipient", "device")),
+    "features-yaml": (3, (*_PACK, "--include", "bad/features.yaml")),
+    "rules-unreadable": (3, (*_PACK, "--include", "bad/rules.yaml")),
+    "include-several": (3, (*_PACK, "--include", "bad/features.yaml", "--include", "features.yml")),
     "keys-exist": (3, ("keys", "init", "keys")),
     "keys-role": (3, ("keys", "rotate", "keys", "--role", "release")),
 }
@@ -207,7 +232,13 @@ _ERRORS = {
 @pytest.mark.parametrize("case", _ERRORS)
 def test_error_text(place, run, golden, case):
     assert run("-C", place, "keys", "init", "keys")[0] == 0
+    assert run("-C", place, "keys", "recipient", "device")[0] == 0
     assert run("-C", place, *_WHOLE)[0] == 0
+    make_wheel(place, "ncnn", "1.0.0")
+    (place / "bad").mkdir()
+    (place / "bad" / "features.yaml").write_text("inputs: {x: [}\n")
+    (place / "bad" / "rules.yaml").write_text("- one\n- two\n")
+    (place / "features.yml").write_text(FEATURES)
     expected, arguments = _ERRORS[case]
     code, _, err = run("-C", place, *arguments)
     assert code == expected
@@ -219,6 +250,43 @@ def test_pack_refuses_evidence_of_another_variant(place, run, golden):
     code, _, err = run("-C", place, *_WHOLE)
     assert code == 3
     golden("errors/evidence-foreign.txt", _masked(err))
+
+
+def test_pack_takes_all_that_a_device_needs_and_seals_what_is_named(place, run, run_json):
+    (place / "features.yaml").write_text(FEATURES)
+    (place / "rules.yaml").write_text(RULES.replace("models: {other: camera}\n", ""))
+    wheel = make_wheel(place / "wheels")
+    code, made = run_json("-C", place, "keys", "recipient", "device")
+    assert code == 0
+    assert set(made) == {"public", "private", "recipient"}
+    given = ("--include", "features.yaml", "--include", "rules.yaml", "--runtime", "agent")
+    given += ("--runtime", f"gateway={wheel}", "--sdk", "cpp", "--encrypt", "variant")
+    code, packed = run_json("-C", place, *_WHOLE, *given, "--recipient", "device/device.pub")
+    assert code == 0
+    assert packed["sealed"] == ["variants/gateway/model.onnx"]
+    kinds = {item["path"]: item["kind"] for item in packed["layers"]}
+    assert kinds["runtime/edgeops-agent.pyz"] == kinds[f"runtime/gateway/{wheel.name}"] == "runtime"
+    assert kinds["code/gateway/cpp/main.cpp"] == "code"
+    assert kinds["rules.json"] == "rules"
+    assert kinds["sealed.json"] == "index"
+    code, verified = run_json("-C", place, "verify", "t.edgeops")
+    assert (code, verified["sealed"]) == (0, packed["sealed"])
+    assert "sealed, and not looked into" in run("-C", place, "verify", "t.edgeops")[1]
+    code, about = run_json("-C", place, "inspect", "t.edgeops")
+    assert about["targets"]["gateway"]["needs"]["architectures"] == ["aarch64"]
+    assert run("-C", place, "inspect", "t.edgeops")[0] == 0
+    _, out, _ = run("-C", place, "unpack", "t.edgeops", "-o", "device-files")
+    assert "sealed.json" in out
+
+
+def test_diff_of_bundles_counts_their_files(tmp_path, run, run_json):
+    one, two = make_bundle(tmp_path / "a"), make_bundle(tmp_path / "b", version="1.1.0")
+    code, result = run_json("diff", one, two)
+    assert code == 0
+    changes = {item["path"]: item["change"] for item in result["layers"]}
+    assert changes["variants/gateway/model.onnx"] == "unchanged"
+    assert changes["card.md"] == "changed"
+    assert "files: 2 changed, 5 unchanged;" in run("diff", one, two)[1]
 
 
 def _project(**stages):
@@ -244,6 +312,17 @@ def test_pack_plan_reads_variants_evidence_and_includes():
     assert plan.params == ("project", "version", "stages.pack.include", "stages.pack.key")
 
 
+def test_pack_plan_depends_on_all_that_goes_in():
+    options = PackOptions(
+        runtime=("agent", "gateway=wheels/a.whl"), encrypt=("variant",), recipients=("k.pub",)
+    )
+    given = ("runtime", "encrypt", "recipients")
+    plan = Pack().plan(_project(pack=(options, given)), None, options)
+    assert plan.deps[2:] == ("wheels/a.whl", "k.pub")
+    expected = ("include", "key", "runtime", "encrypt", "recipients")
+    assert plan.params[2:] == tuple(f"stages.pack.{key}" for key in expected)
+
+
 def test_pack_plan_without_quantize_and_validate():
     project = _project(pack=(PackOptions(), ()))
     plan = Pack().plan(project, None, PackOptions())
@@ -256,9 +335,7 @@ def test_publish_plan_keeps_the_repository():
     plan = Publish().plan(project, None, options)
     assert plan.deps == ("dist/tiny-1.0.0.edgeops",)
     assert plan.outs == (Out("releases", persist=True),)
-    assert plan.params == tuple(
-        f"stages.publish.{key}" for key in ("to", "channel", "key", "accept", "rebuild")
-    )
+    assert plan.params == tuple(f"stages.publish.{item.name}" for item in fields(PublishOptions))
 
 
 _YAML = """
@@ -289,6 +366,31 @@ def test_pack_in_a_project_does_as_edgeops_yaml_says(place, run_json):
     (place / "labels.txt").unlink()
     code, result = run_json("-C", place, "pack")
     assert (code, result["findings"][0]["code"]) == (3, "include-missing")
+
+
+def test_preflight_finds_all_that_cannot_be_packed(place):
+    from edgeops.project.load import load_project
+
+    (place / "features.yaml").write_text("inputs: {x: [}\n")
+    (place / "rules.yaml").write_text("- one\n")
+    (place / "edgeops.yaml").write_text(
+        _YAML.replace(
+            "[labels.txt], key: keys",
+            "[features.yaml, rules.yaml], runtime: [agent, gateway=no.whl, x], sdk: [rust], "
+            "encrypt: [weights], recipients: [no.pub]",
+        )
+    )
+    project = load_project(place)
+    findings = Pack().preflight(place, project, None, project.stages["pack"].options)
+    assert [finding.code for finding in findings] == [
+        "yaml-syntax",
+        "document-unreadable",
+        "sdk-unknown",
+        "pack-runtime",
+        "wheel-malformed",
+        "encrypt-usage",
+    ]
+    assert findings[0].where == "features.yaml:1:14"
 
 
 def test_stages_run_in_a_project(place, run_json):
