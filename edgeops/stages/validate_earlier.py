@@ -97,6 +97,8 @@ def _from_repository(store: Store, root: bytes, to: str, channel: str, place: Pl
         return Earlier(label, moot=f"the published {offer.version} has no target {name}")
     folder = place.scratch / "published"
     variant = manifest.of(kind="variant", target=name)
+    if any(layer.seal for layer in variant):
+        return Earlier(label, absent=f"its variant of {name} is sealed: only devices open it")
     write_files(folder, data, variant, partial(fetch_blob, store))
     evidence = None
     for layer in manifest.of(kind="evidence", target=name):
