@@ -37,7 +37,7 @@ class Chain:
         self.models = dict(models or {})
         self.inputs: tuple[Any, ...] = session.inputs if features is None else features.inputs
         if features is not None:
-            check_features(features, session.inputs, "features")
+            check_features(features, session.inputs, "features.json")
         if rules is not None:
             from edgeops.runtime.rules.trial import check_models
 

@@ -134,7 +134,11 @@ def samples_of(
 def data_of(
     evaluation: str, root: Path, about: Variant, count: int, around: Surroundings
 ) -> tuple[Samples, Samples | None]:
-    """Return the labelled samples for a variant, and for the predictor where there is more to it."""
+    """Return the labelled samples for a variant, and for the predictor where there is more to it.
+
+    Raises InputError ``rules-malformed`` for rules that do not fit the variant.
+    """
+    around.check(about)
     from edgeops.project.datasets import load_samples
     from edgeops.project.documents import features_of, raw_samples
     from edgeops.validate.measured import first

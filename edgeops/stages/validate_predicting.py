@@ -16,6 +16,7 @@ if TYPE_CHECKING:
 
     from edgeops.core.contracts import Samples, Session
     from edgeops.core.project import Project
+    from edgeops.core.variant import Variant
     from edgeops.project.documents import Document
     from edgeops.runtime.predictor_chain import Chain
     from edgeops.validate.measured import Predicting
@@ -64,6 +65,18 @@ class Surroundings:
             self.labels,
             {name: load_session(folder) for name, folder in self.models.items()},
         )
+
+    def check(self, variant: Variant) -> None:
+        """Try the rules on what the models are going to answer; InputError ``rules-malformed``."""
+        from edgeops.project.documents import rules_of
+        from edgeops.runtime.rules.trial import check_models
+
+        if self.rules is not None:
+            others = {
+                name: read_variant(folder, verify=False).outputs
+                for name, folder in self.models.items()
+            }
+            check_models(rules_of(self.rules), variant.outputs, others, self.labels)
 
     def about(self) -> dict[str, Any]:
         """Return what evidence says of the documents, by kind."""

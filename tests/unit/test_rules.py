@@ -180,6 +180,29 @@ def test_what_fails_is_refused_naming_the_rule(expression, why):
     assert why in error.why
 
 
+def test_values_cannot_double_for_ever():
+    for first in ("'1234567890'", "[1, 2, 3]"):
+        values = {"v0": first} | {f"v{n}": f"v{n - 1} + v{n - 1}" for n in range(1, 40)}
+        with pytest.raises(EdgeopsError) as caught:
+            _answer("v39", values=values)
+        assert caught.value.code in {"rules-failed", "rules-malformed"}
+        assert "more than 4096 values or 65536 characters" in caught.value.why
+
+
+def test_rules_may_be_called_from_several_threads():
+    from concurrent.futures import ThreadPoolExecutor
+
+    values = {"twice": "outputs.p[0] * 2.0"}
+    rules = _rules(steps=[TOP], values=values, rules=[{"answer": {"a": "twice + top[0].score"}}])
+
+    def asked(number):
+        return rules({}, {"p": np.array([[number, 0.0]])})["a"]
+
+    with ThreadPoolExecutor(8) as pool:
+        found = list(pool.map(asked, map(float, range(1, 400))))
+    assert found == [3.0 * number for number in range(1, 400)]
+
+
 def test_a_number_that_is_none_is_no_answer():
     error = _refused(_answer, "outputs.p[0] / outputs.p[1]", {"p": np.zeros((1, 2))})
     assert error.why == "outputs.p[0] / outputs.p[1]: it comes to nan, which no answer can hold"

@@ -32,8 +32,8 @@ def chained(
     models = {name: load(Path(at), threads) for name, at in (request.get("models") or {}).items()}
     return Chain(
         session,
-        None if features is None else parse_features(features, "features"),
-        None if rules is None else parse_rules(rules, "rules"),
+        None if features is None else parse_features(features, "features.json"),
+        None if rules is None else parse_rules(rules, "rules.json"),
         request.get("labels") or (),
         models,
     )

@@ -6,7 +6,14 @@ import math
 from typing import TYPE_CHECKING, Any
 
 from edgeops.runtime.rules.arrays import chosen, sample
-from edgeops.runtime.rules.expressions import MOST_TEXT, MOST_VALUES, first_line, library
+from edgeops.runtime.rules.expressions import (
+    MOST_RESULT,
+    MOST_RESULT_TEXT,
+    MOST_TEXT,
+    MOST_VALUES,
+    first_line,
+    library,
+)
 from edgeops.runtime.rules.functions import Functions
 
 if TYPE_CHECKING:
@@ -169,15 +176,32 @@ def _is_short(value: Any) -> bool:
 
 
 def _plain(value: Any, expression: Expression) -> Any:
-    """Return a value that JSON can hold; raises Fault for any other."""
+    """Return a value that JSON can hold and that is not too large; raises Fault for any other."""
+    left = [MOST_RESULT, MOST_RESULT_TEXT]
+    try:
+        return _checked(value, left)
+    except Fault as fault:
+        message = f"{expression.source}: {fault}"
+        raise Fault(message) from fault
+
+
+def _checked(value: Any, left: list[int]) -> Any:
+    left[0] -= 1
+    left[1] -= len(value) if isinstance(value, str) else 0
+    if min(left) < 0:
+        message = (
+            f"it comes to more than {MOST_RESULT} values or {MOST_RESULT_TEXT} characters, "
+            "which no expression may make"
+        )
+        raise Fault(message)
     if value is None or isinstance(value, (bool, int, str)):
         return value
     if isinstance(value, float) and math.isfinite(value):
         return value
     if isinstance(value, list):
-        return [_plain(each, expression) for each in value]
+        return [_checked(each, left) for each in value]
     if isinstance(value, dict) and all(isinstance(key, str) for key in value):
-        return {key: _plain(each, expression) for key, each in value.items()}
+        return {key: _checked(each, left) for key, each in value.items()}
     shown = value if isinstance(value, float) else type(value).__name__
-    message = f"{expression.source}: it comes to {shown}, which no answer can hold"
+    message = f"it comes to {shown}, which no answer can hold"
     raise Fault(message)

@@ -2,7 +2,7 @@
 
 CEL has no loops, no assignments and nothing to call but what is listed here, so an expression ends;
 what its time and memory can grow with is bounded: its length, the values of an array that it is
-handed, and how its macros (``map``, ``filter``, ``all``, ``exists``, ``exists_one``) nest.
+handed and that it comes to, and how its macros (``map``, ``filter``, ``all``, ``exists``, ``exists_one``) nest.
 """
 
 from __future__ import annotations
@@ -21,9 +21,12 @@ if TYPE_CHECKING:
 MOST_LENGTH = 500
 MOST_VALUES = 256
 MOST_TEXT = 4096
+# What an expression may come to: values count each element, so that values cannot double for ever.
+MOST_RESULT, MOST_RESULT_TEXT = 4096, 65_536
 _MOST_NESTED = 2
 _TEXT = re.compile(r"'(?:[^'\\\n]|\\.)*'|\"(?:[^\"\\\n]|\\.)*\"")
 _MACRO = re.compile(r"\.\s*(all|exists_one|exists|map|filter)\s*\(\s*([A-Za-z_]\w*)\s*,")
+_PLACE = re.compile(r"ERROR: <input>:\d+:(\d+): (.*)")
 _PART = r"\b{name}\s*(?:\.\s*(\w+)|\[\s*['\"]([^'\"\\]+)['\"]\s*\])"
 _BARE = r"\b{name}\b(?!\s*(?:\.\s*\w|\[\s*['\"]))"
 CONVERSIONS = ("int", "uint", "double", "string")
@@ -94,6 +97,8 @@ def first_line(error: BaseException) -> str:
     text = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
     if isinstance(error, KeyError):
         return f"there is no {text}"
+    if place := _PLACE.search(text):
+        return f"column {place[1]}: {place[2]}"
     # The library goes on with advice for its own users.
     return text.partition(". Check ")[0].partition(" CEL does not coerce")[0]
 
