@@ -38,6 +38,7 @@ class Manners:
     moved: str = ""
     flip: bool = False
     asked: list[tuple[str, str]] = field(default_factory=list)
+    logins: list[str] = field(default_factory=list)
     connections: int = 0
 
 
@@ -57,6 +58,7 @@ def serving(folder: Path, manners: Manners | None = None):
 
         def do_GET(self) -> None:
             manners.asked.append((self.path, self.headers.get("Range", "")))
+            manners.logins.append(self.headers.get("Authorization", ""))
             with suppress(OSError):
                 answer(self, folder, manners)
 

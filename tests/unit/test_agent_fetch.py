@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import shutil
 import socket
 
@@ -191,6 +192,21 @@ def test_redirect_is_followed_and_loops_are_not(place):
     with serving(root / "repo", Manners(at="/metadata/")) as (address, manners):
         manners.moved = address
         assert code(place, address, home=root / "other") == ("repository-unreachable", 30)
+
+
+def test_name_and_password_are_sent_to_that_server_alone(place):
+    root = place[0]
+    with (
+        serving(root / "repo", Manners(at="-")) as (other, second),
+        serving(root / "repo", Manners(moved=other)) as (address, first),
+    ):
+        login = address.replace("http://", "http://me:p%40ss@")
+        assert go(place, login)["outcome"] == "updated"
+    assert set(first.logins) == {"Basic bWU6cEBzcw=="}
+    assert set(second.logins) == {""}
+    with pytest.raises(EdgeopsError) as caught:
+        go(place, login)
+    assert "p%40ss" not in json.dumps(caught.value.to_json())
 
 
 def test_nothing_there_is_said_so(place, tmp_path):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import io
 import json
 import os
@@ -20,6 +21,7 @@ from edgeops.errors import EdgeopsError
 from edgeops.package.deltas import make
 from edgeops.runtime import Predictor
 from edgeops.runtime.agent import blobs as storage
+from edgeops.runtime.agent import files
 from edgeops.runtime.agent.heal import heal
 from edgeops.runtime.agent.probation import confirm
 from edgeops.runtime.agent.rollback import rollback
@@ -702,6 +704,17 @@ def test_damaged_state_is_read_from_the_links(repo, go, home, data):
     assert status(home)["problem"] == ""
     go()
     tidy(home)
+
+
+def test_home_that_may_not_be_written_is_told_so(repo, go, home, monkeypatch):
+    repo.publish(release(repo))
+    go()
+
+    def refuse(name, path):
+        raise PermissionError(errno.EACCES, "Permission denied", str(path))
+
+    monkeypatch.setattr(files, "watch", refuse)
+    assert code(go) == ("not-writable", 4)
 
 
 def test_policy_that_cannot_be_read_is_told_by_status(repo, go, home):

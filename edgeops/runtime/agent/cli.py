@@ -32,9 +32,25 @@ def main(argv: Sequence[str] | None = None) -> int:
     except KeyboardInterrupt:
         sys.stderr.write("interrupted: what is installed goes on serving\n")
         return int(ExitCode.INTERRUPTED)
+    except Exception as error:  # noqa: BLE001 - the funnel: whatever else comes up is our bug
+        _refuse(_bug(error), as_json=options.json)
+        return int(ExitCode.BUG)
     if result is not None:
         _say(result, as_json=options.json)
     return int(ExitCode.OK)
+
+
+def _bug(error: Exception) -> EdgeopsError:
+    import traceback
+
+    last = traceback.extract_tb(error.__traceback__)[-1]
+    return EdgeopsError(
+        "bug",
+        f"edgeops-agent {__version__} met an error it does not know: {type(error).__name__}: {error}",
+        where=f"{last.filename.rpartition('/')[2]}:{last.lineno}",
+        why="this is a fault in edgeops; what is installed goes on serving",
+        fix="report it with what it prints",
+    )
 
 
 def parser() -> argparse.ArgumentParser:

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 from urllib.parse import unquote, urlsplit
 
 from edgeops.errors import TransportError, TrustError
-from edgeops.runtime.agent.http import PIECE, Answer, Limits, Server, Slow
+from edgeops.runtime.agent.http import PIECE, Answer, Limits, Server, Slow, bare
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -93,7 +93,7 @@ def open_remote(location: str, limits: Limits | None = None) -> Remote:
         return Remote(Folder(Path(unquote(parts.path))), location, limits)
     if "://" not in location:
         return Remote(Folder(Path(location)), location, limits)
-    return Remote(Server(location, limits), location, limits)
+    return Remote(Server(location, limits), bare(location), limits)
 
 
 class Remote:

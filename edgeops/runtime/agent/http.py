@@ -13,7 +13,7 @@ import socket
 import time
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
-from urllib.parse import quote, urljoin, urlsplit
+from urllib.parse import SplitResult, quote, unquote, urljoin, urlsplit
 
 from edgeops import __version__
 from edgeops.errors import InputError, TransportError
@@ -111,12 +111,14 @@ class Server:
         if parts.scheme not in ("http", "https") or not parts.hostname:
             raise InputError(
                 "repository-address",
-                f"{address} is no address of a repository",
-                where=address,
+                f"{bare(address)} is no address of a repository",
+                where=bare(address),
                 why="it is neither http://HOST/..., https://HOST/... nor a folder",
                 fix="name what the publisher serves, or the folder itself",
             )
-        self._base = address.rstrip("/") + "/"
+        self._base = bare(address).rstrip("/") + "/"
+        self._home = urlsplit(self._base)[:2]
+        self._login = _basic(parts)
         self._limits = limits
         self._connection: http.client.HTTPConnection | None = None
         self._owner: tuple[str, str] | None = None
@@ -167,6 +169,8 @@ class Server:
             "Accept-Encoding": "identity",
             "User-Agent": f"edgeops-agent/{__version__}",
         }
+        if self._login and owner == self._home:
+            headers["Authorization"] = self._login
         if start:
             headers["Range"] = f"bytes={start}-"
         where = parts.path + (f"?{parts.query}" if parts.query else "")
@@ -201,6 +205,21 @@ class Server:
                 fix="have it serve the repository by https alone",
             )
         return target
+
+
+def bare(address: str) -> str:
+    """Return an address without the name and password that may stand in it."""
+    parts = urlsplit(address)
+    return parts._replace(netloc=parts.netloc.rpartition("@")[2]).geturl()
+
+
+def _basic(parts: SplitResult) -> str:
+    if parts.username is None:
+        return ""
+    import base64
+
+    login = f"{unquote(parts.username)}:{unquote(parts.password or '')}".encode()
+    return f"Basic {base64.b64encode(login).decode()}"
 
 
 def _connection(owner: tuple[str, str], limits: Limits) -> http.client.HTTPConnection:

@@ -7,7 +7,7 @@ is in storage.
 from __future__ import annotations
 
 import errno
-from contextlib import contextmanager, suppress
+from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any
@@ -17,20 +17,21 @@ from edgeops.core import lifecycle
 from edgeops.core.channel import choose, why_not
 from edgeops.core.digest import sha256_bytes
 from edgeops.core.files import canonical_json
-from edgeops.errors import EdgeopsError, InputError, RefusedError, TrustError
+from edgeops.errors import EdgeopsError, InputError, TrustError
 from edgeops.runtime.agent import clock, files, log, slots
 from edgeops.runtime.agent.attributes import attributes
-from edgeops.runtime.agent.blobs import Blobs, disk_full
+from edgeops.runtime.agent.blobs import Blobs
 from edgeops.runtime.agent.changes import brief, clean, finish_switch, move, recover, untidy
 from edgeops.runtime.agent.fetch import open_remote
 from edgeops.runtime.agent.fetching import Fetching
 from edgeops.runtime.agent.heal import heal, looks_whole
 from edgeops.runtime.agent.home import Home, Slot
 from edgeops.runtime.agent.http import Limits
+from edgeops.runtime.agent.trouble import candidate_refused, disk
 from edgeops.runtime.agent.trust import check_root, read_channel
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Sequence
+    from collections.abc import Callable, Sequence
     from datetime import datetime
     from pathlib import Path
 
@@ -85,7 +86,7 @@ def update(
     TransportError of the repository, and ``clock-wrong``.
     """
     home = Home(options.home)
-    with _disk(home.path):
+    with disk(home.path):
         home.prepare()
         with home.lock(), open_remote(options.repo, options.limits) as remote:
             run = _Run(home, options, remote, now or clock.utc_now(), stop, activate)
@@ -258,7 +259,7 @@ class _Run:
         self._move("offer", candidate=Slot(offer.version, offer.digest))
         log.write(self.home.path, "offer", version=offer.version, digest=offer.digest)
         try:
-            with _disk(self.home.path):
+            with disk(self.home.path):
                 manifest, layers = self._fetch(offer)
                 if self.stop():
                     return self._stopped()
@@ -293,13 +294,15 @@ class _Run:
 
         begun = self.state.warm_ups
         if begun >= lifecycle.MOST_WARM_UPS:
-            raise _refused(manifest, f"the device went down {begun} times while it was warmed up")
+            raise candidate_refused(
+                manifest, f"the device went down {begun} times while it was warmed up"
+            )
         self._move("warm", warm_ups=begun + 1)
         step = (self.activate or activation)(self.home, folder, self.state)
         if not step.accepted:
             # A device that had much to do may find a good release slow: that is tried again.
             again = step.code == _SLOW and begun + 1 < lifecycle.MOST_WARM_UPS
-            raise _refused(manifest, step.why, again=again)
+            raise candidate_refused(manifest, step.why, again=again)
         try:
             self._switch(step.probation_s)
         except BaseException:
@@ -374,26 +377,3 @@ class _Superseded(Exception):
 
 # What others may have changed in the state file while an update looked at its repository.
 _OWNED = ("state", "current", "previous", "candidate", "refused", "probation")
-
-
-def _refused(manifest: Manifest, why: str, *, again: bool = False) -> RefusedError:
-    return RefusedError(
-        "candidate-slow" if again else "candidate-refused",
-        f"{manifest.name} {manifest.version} was not taken: it did not pass its warm-up",
-        where=manifest.descriptor.digest,
-        why=why,
-        fix="nothing: the next update tries it again"
-        if again
-        else "publish a release that works on this device; it is not tried again unless --retry",
-    )
-
-
-@contextmanager
-def _disk(home: Path) -> Iterator[None]:
-    """Turn a disk that takes no more into the error that says so."""
-    try:
-        yield
-    except OSError as error:
-        if error.errno in (errno.ENOSPC, errno.EDQUOT):
-            raise disk_full(home, str(error)) from error
-        raise

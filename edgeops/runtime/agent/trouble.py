@@ -1,0 +1,48 @@
+"""What may go wrong around an update, as the errors that a person can act on."""
+
+from __future__ import annotations
+
+import errno
+from contextlib import contextmanager
+from typing import TYPE_CHECKING
+
+from edgeops.errors import MissingError, RefusedError
+from edgeops.runtime.agent.blobs import disk_full
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+    from edgeops.core.manifest import Manifest
+
+
+def candidate_refused(manifest: Manifest, why: str, *, again: bool = False) -> RefusedError:
+    """Return the error for a release that did not pass its warm-up, for now or for good."""
+    return RefusedError(
+        "candidate-slow" if again else "candidate-refused",
+        f"{manifest.name} {manifest.version} was not taken: it did not pass its warm-up",
+        where=manifest.descriptor.digest,
+        why=why,
+        fix="nothing: the next update tries it again"
+        if again
+        else "publish a release that works on this device; it is not tried again unless --retry",
+    )
+
+
+@contextmanager
+def disk(home: Path) -> Iterator[None]:
+    """Turn a disk that takes no more into the error that says so."""
+    try:
+        yield
+    except OSError as error:
+        if error.errno in (errno.ENOSPC, errno.EDQUOT):
+            raise disk_full(home, str(error)) from error
+        if error.errno in (errno.EROFS, errno.EACCES, errno.EPERM):
+            raise MissingError(
+                "not-writable",
+                f"the agent may not write in {home}",
+                where=str(error.filename or home),
+                why=error.strerror or str(error),
+                fix="run the agent as the owner of its home; what is installed goes on serving",
+            ) from error
+        raise
