@@ -7,6 +7,7 @@ cryptography: securesystemslib brings ed25519 in pure Python.
 from __future__ import annotations
 
 from functools import cache
+from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
@@ -40,6 +41,13 @@ def content() -> bytes:
 def agent_part() -> Part:
     """Return the program as a file of a bundle, for the devices of all targets."""
     return Part(PLACE, "runtime", content())
+
+
+def packages() -> list[tuple[str, str]]:
+    """Return the packages in the program with their versions, edgeops first."""
+    import edgeops
+
+    return [("edgeops", edgeops.__version__), *((name, version(name)) for name in PACKAGES)]
 
 
 def _modules() -> list[str]:

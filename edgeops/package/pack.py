@@ -12,7 +12,7 @@ from edgeops.core.manifest import INDEX, valid_name
 from edgeops.core.targets import encode_targets
 from edgeops.core.variant import FILE, read_variant, refuse_unproven
 from edgeops.errors import InputError
-from edgeops.package.agent_pyz import agent_part
+from edgeops.package.agent_pyz import agent_part, packages
 from edgeops.package.card import card
 from edgeops.package.chain import check_documents, check_links
 from edgeops.package.include import compiled
@@ -143,7 +143,9 @@ def _parts(contents: Contents, read: _Read) -> list[Part]:
     about = contents.name, contents.version, read.variants
     labels = () if "labels" in contents.encrypt else _labels(contents)
     parts.append(Part("card.md", "card", card(*about, read.evidence, labels, contents.accept)))
-    parts.append(Part("sbom.cdx.json", "sbom", sbom(*about, __version__)))
+    shipped = [(wheel.name, wheel.version) for found in read.wheels.values() for wheel in found]
+    shipped += packages() if contents.agent else []
+    parts.append(Part("sbom.cdx.json", "sbom", sbom(*about, __version__, shipped)))
     parts.append(Part(INDEX, "index", _index(contents, read)))
     return parts
 

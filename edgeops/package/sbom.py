@@ -14,7 +14,7 @@ from edgeops.core.files import canonical_json
 from edgeops.errors import InputError
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Iterable, Mapping
 
     from edgeops.core.variant import Variant
 
@@ -22,14 +22,21 @@ if TYPE_CHECKING:
 _PACKAGES = {"litert": "ai-edge-litert", "mnn": "MNN"}
 
 
-def sbom(name: str, version: str, variants: Mapping[str, Variant], edgeops: str) -> bytes:
+def sbom(
+    name: str,
+    version: str,
+    variants: Mapping[str, Variant],
+    edgeops: str,
+    shipped: Iterable[tuple[str, str]] = (),
+) -> bytes:
     """Return the CycloneDX document of a bundle; ``edgeops`` is the version that packs it.
 
     The bundle consists of one machine-learning model per target with the hashes of its files; each
-    depends on the library of its engine in the version it was made with. Raises InputError
-    ``sbom-invalid`` when a name does not fit the CycloneDX schema.
+    depends on the library of its engine in the version it was made with. ``shipped`` are packages
+    with their versions that are in the bundle themselves. Raises InputError ``sbom-invalid`` when
+    a name does not fit the CycloneDX schema.
     """
-    document = _document(name, version, variants, edgeops)
+    document = _document(name, version, variants, edgeops, shipped)
     document["serialNumber"] = f"urn:uuid:{uuid5(NAMESPACE_URL, canonical_json(document).decode())}"
     data = canonical_json(document)
     _validate(data)
@@ -37,7 +44,11 @@ def sbom(name: str, version: str, variants: Mapping[str, Variant], edgeops: str)
 
 
 def _document(
-    name: str, version: str, variants: Mapping[str, Variant], edgeops: str
+    name: str,
+    version: str,
+    variants: Mapping[str, Variant],
+    edgeops: str,
+    shipped: Iterable[tuple[str, str]],
 ) -> dict[str, Any]:
     from cyclonedx.model.bom import Bom, BomMetaData
     from cyclonedx.model.component import Component, ComponentType
@@ -55,7 +66,9 @@ def _document(
         bom.components.update([model, library])
         bom.register_dependency(model, [library])
         models.append(model)
-    bom.register_dependency(root, models)
+    packed = [_library(package, of) for package, of in sorted(set(shipped))]
+    bom.components.update(packed)
+    bom.register_dependency(root, [*models, *packed])
     document: dict[str, Any] = json.loads(JsonV1Dot6(bom).output_as_string())
     document["metadata"].pop("timestamp", None)
     document.pop("serialNumber", None)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import subprocess
 import sys
@@ -58,6 +59,16 @@ def test_a_full_bundle_has_every_kind_in_its_place(full):
             "runtime/gateway/onnxruntime-1.20.0-cp311-cp311-manylinux_2_28_aarch64.whl",
         ),
     } <= found
+
+
+def test_the_bill_of_materials_lists_what_is_shipped(full):
+    with open_bundle(full) as bundle:
+        document = json.loads(bundle.read(bundle.manifest.find("sbom.cdx.json").blob, 1 << 20))
+    libraries = {item["name"]: item for item in document["components"] if item["type"] == "library"}
+    assert {"onnxruntime", "tuf", "securesystemslib", "urllib3", "edgeops"} <= set(libraries)
+    assert libraries["onnxruntime"]["version"] == "1.20.0"
+    (root,) = [item for item in document["dependencies"] if item["ref"] == "bundle"]
+    assert {"library:onnxruntime@1.20.0", "model:gateway", "model:camera"} <= {*root["dependsOn"]}
 
 
 _AGAIN = """
