@@ -8,8 +8,8 @@ import pytest
 
 from edgeops.package.deltas import make
 from edgeops.package.deltas.match import matches
-from edgeops.runtime.delta import apply
-from tests.unit import _deltas
+from edgeops.runtime.delta import Header, apply
+from tests.unit import _delta_reference, _deltas
 
 TENSOR = ("tensor",)
 
@@ -165,3 +165,24 @@ def test_the_same_files_give_the_same_delta(tmp_path):
     deltas = [make(before, after, name="model.onnx", most=1.0) for _ in range(2)]
     assert deltas[0].data == deltas[1].data
     assert deltas[0].digest == _deltas.digest(deltas[0].data)
+
+
+@pytest.mark.parametrize("kind", ["fp32", "int8", "fp16"])
+@pytest.mark.parametrize("noise", [0.01, 0.5])
+def test_reader_written_from_the_description_makes_the_same_file(tmp_path, kind, noise):
+    old = _deltas.weights(_deltas.SMALL)
+    new = _deltas.tuned(old, noise)
+    new[1][::3] = old[1][::3]
+    before, after = _deltas.files(tmp_path, *(_deltas.network(w, kind) for w in (old, new)))
+    delta = make(before, after, name="model.onnx", most=1.0, methods=TENSOR)
+    assert _delta_reference.read(delta.data, before.read_bytes()) == after.read_bytes()
+
+
+def test_example_of_the_description_holds(tmp_path):
+    old, new = bytes.fromhex("10203040"), bytes.fromhex("11202f40ff")
+    about = Header("tensor", _deltas.digest(old), _deltas.digest(new), len(old), len(new))
+    delta = about.encode() + bytes.fromhex("03 01 00 04 00 00  00 12  02 01 00 ff  00")
+    (tmp_path / "old").write_bytes(old)
+    apply(tmp_path / "old", delta, tmp_path / "new", expect=_deltas.digest(new))
+    assert (tmp_path / "new").read_bytes() == new
+    assert _delta_reference.read(delta, old) == new
