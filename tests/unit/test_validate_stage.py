@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 
 from edgeops.core.project import Data, Project, StageSpec, Target
 from edgeops.core.stage import Out, Plot, StagePlan
+from edgeops.stages.pack import PackOptions
 from edgeops.stages.validate import Validate, ValidateOptions
 
 
@@ -56,6 +59,21 @@ def test_plan_names_the_converted_variant_once_without_quantize():
 def test_plan_depends_on_the_files_of_functions():
     found = project(quantize=False, metric="tools.scores:mine", evaluation="load:rows")
     assert planned(found).deps[-2:] == ("load.py", "tools/scores.py")
+
+
+def test_plan_reads_features_rules_and_the_labels_that_are_packed():
+    found = project(quantize=False)
+    options = ValidateOptions(rules="rules.yaml")
+    stages = {
+        **found.stages,
+        "check": StageSpec("check", "validate", options, ("rules",)),
+        "pack": StageSpec("pack", "pack", PackOptions(include=("labels.txt", "notes.md"))),
+    }
+    data = Data(None, "data/photos", "features.yaml")
+    found = replace(found, data=data, stages=stages, given=("data.features",))
+    plan = planned(found)
+    assert plan.deps[2:] == ("data/photos", "features.yaml", "rules.yaml", "labels.txt")
+    assert plan.params[-2:] == ("data.evaluation", "data.features")
 
 
 @pytest.mark.parametrize(
