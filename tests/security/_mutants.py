@@ -1,7 +1,7 @@
 """Repositories that somebody changed: each from a seed and a number, so that each can be made again.
 
-Nobody who changes them has the publisher's keys. What they may do is all that whoever stands between
-publisher and device can do: change, exchange, leave out, hold back, invent, and sign with other keys.
+Whoever changes them stands between publisher and device: they change, exchange, leave out, hold back,
+invent, and sign with other keys. In one kind they have stolen the keys of snapshot and timestamp.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from hashlib import sha256
 from typing import TYPE_CHECKING, Any
 
-from tests.security._world import channel_file, forge, load, metadata_path
+from tests.security._world import channel_file, expired, forge, load, metadata_path
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -23,6 +23,7 @@ if TYPE_CHECKING:
 # Where a device stands before it sees the mutant: it has nothing, the first or the second release.
 STARTS = ("nothing", "first", "second")
 _HOW_OFTEN = (3, 5, 2)
+STOLEN = "stolen keys"
 # What a device never fetches.
 _UNREAD = ("evidence", "sbom", "card", "doc", "code")
 
@@ -303,6 +304,38 @@ def _other_content(world: World, files: Files, rng: random.Random) -> str:
     return f"a bundle of another publisher, signed up to {stop}"
 
 
+def _stolen(world: World, files: Files, rng: random.Random) -> str:
+    """Sign snapshot and timestamp with the publisher's own keys, pointing at whatever there is."""
+    what: list[str] = []
+
+    def snapshot(signed: Any) -> None:
+        what.append(_point(signed.meta["targets.json"], rng))
+        if rng.random() < 0.3:
+            signed.meta.pop(rng.choice(sorted(signed.meta)))
+        signed.version += rng.choice((0, 0, 5, -3))
+
+    def timestamp(signed: Any) -> None:
+        if rng.random() < 0.5:
+            what.append(_point(signed.snapshot_meta, rng))
+        signed.version += rng.choice((0, 0, 5, -3))
+        if rng.random() < 0.1:
+            expired(signed)
+
+    changes = {"timestamp": timestamp}
+    if rng.random() < 0.7:
+        changes["snapshot"] = snapshot
+    files.update({**world.states[0], **world.states[2], **files})
+    files.update(forge(files, world.signers, changes))
+    return f"{' and '.join(changes)}: {what}"
+
+
+def _point(meta: Any, rng: random.Random) -> str:
+    meta.version = max(1, meta.version + rng.choice((-2, -1, 0, 1, 500)))
+    if rng.random() < 0.6:
+        meta.hashes = meta.length = None
+    return f"version {meta.version}"
+
+
 def _signatures(world: World, files: Files, rng: random.Random) -> str:
     """Leave out, double or exchange signatures."""
     role = rng.choice(("targets", "snapshot", "timestamp"))
@@ -409,4 +442,5 @@ _KINDS: dict[str, tuple[Callable[[World, Files, random.Random], str], int]] = {
     "foreign bundle offered": (_other_content, 6),
     "signatures changed": (_signatures, 5),
     "foreign root": (_root, 5),
+    STOLEN: (_stolen, 8),
 }

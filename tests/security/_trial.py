@@ -10,12 +10,13 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from tests.security._device import NOTHING, Device, devices, tree
-from tests.security._mutants import STARTS, Mutant, mutant
+from tests.security._mutants import STARTS, STOLEN, Mutant, mutant
+from tests.security._world import forge
 
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from tests.security._world import World
+    from tests.security._world import Files, World
 
 
 _TIMESTAMP = "metadata/timestamp.json"
@@ -45,6 +46,9 @@ class Bench:
         self.work = folder / "work"
         self.templates = devices(world, folder / "devices")
         self.trees = self._trees(folder / "clean")
+        # The third release as it is signed after a thief raised versions by less than so much.
+        more = dict.fromkeys(("targets", "snapshot", "timestamp"), _raised)
+        self.later = forge(world.states[2], world.signers, more)
 
     def try_one(self, number: int, seed: int = 0) -> Outcome:
         """Return what a device makes of one mutant and of the good release after it."""
@@ -55,8 +59,9 @@ class Bench:
         served = tree(device.home / "current")
         fault = crash or self._wrong(made, served)
         if not fault and number % 3 == 0 and not self._ahead(made):
-            fault = self._mends(device, 1)  # the same release, whole
-        fault = fault or self._mends(device, 2)
+            fault = self._mends(device, 1, self.world.states[1])  # the same release, whole
+        good = self.later if made.kind == STOLEN else self.world.states[2]
+        fault = fault or self._mends(device, 2, good)
         shown = str(served["version"])
         seconds = time.perf_counter() - begun
         return Outcome(number, made.kind, made.what, made.start, code, shown, fault, seconds)
@@ -79,16 +84,20 @@ class Bench:
         return "" if served in allowed else f"accepted: serves {served}"
 
     def _ahead(self, made: Mutant) -> bool:
-        """Return whether a mutant holds the timestamp of the third release: no way back from it."""
-        return made.files.get(_TIMESTAMP) == self.world.states[2][_TIMESTAMP]
+        """Return whether a mutant holds a timestamp that is as new as that of the third release."""
+        return made.kind == STOLEN or made.files.get(_TIMESTAMP) == self.world.states[2][_TIMESTAMP]
 
-    def _mends(self, device: Device, number: int) -> str:
+    def _mends(self, device: Device, number: int, files: Files) -> str:
         """Return "" when a device takes a good release, else what it does instead."""
-        code, crash = _update(device, self.world.states[number])
+        code, crash = _update(device, files)
         served = tree(device.home / "current")
         if crash or served in self.trees[number:]:
             return crash
         return f"stuck: {code} for the good release, serves {served}"
+
+
+def _raised(signed: Any) -> None:
+    signed.version += 10_000
 
 
 def _update(device: Device, files: Any) -> tuple[str, str]:
