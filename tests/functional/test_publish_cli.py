@@ -170,3 +170,79 @@ def test_a_refused_device_keeps_what_it_had(place, run_json):
     assert Predictor(place / "device").version == "2.0.0"
     assert run_json("-C", place, *_DEVICE)[0] == 20
     assert Predictor(place / "device").version == "2.0.0"
+
+
+def _tried(place):
+    """Publish 1.0.0 to all and 2.0.0 to some devices of the channel beta."""
+    _published(place)
+    make_bundle(place / "o", version="2.0.0", seed=2, key=place / "keys").replace(
+        place / "t.edgeops"
+    )
+    main(["-C", str(place), *_PUBLISH, "--share", "0.1", "--cohort", "region=eu"])
+
+
+_KEYED = ("--to", "repo", "--key", "keys")
+
+
+def test_a_release_is_tried_promoted_and_withdrawn(place, run, run_json):
+    _tried(place)
+    code, result = run_json("-C", place, "promote", *_KEYED, "--channel", "beta", "--share", "0.5")
+    assert code == 0
+    assert result["version"] == "2.0.0"
+    assert result["offer"]["share"] == 0.5
+    assert result["offer"]["cohort"] == {"region": ["eu"]}
+    assert run_json("-C", place, *_DEVICE)[1]["version"] == "1.0.0"
+    promote = ("promote", *_KEYED, "--channel", "beta", "--share", "1", "--cohort", "any")
+    assert run_json("-C", place, *promote)[1]["changed"] is True
+    assert run_json("-C", place, *promote)[1]["changed"] is False
+    assert run_json("-C", place, *_DEVICE)[1]["version"] == "2.0.0"
+    code, result = run_json(
+        "-C", place, "promote", *_KEYED, "--from", "beta", "--into", "stable", "--expires", "30d"
+    )
+    assert (code, result["channel"], result["from"]) == (0, "stable", "beta")
+    code, out, _ = run("-C", place, "withdraw", "2.0.0", *_KEYED, "--reason", "wrong labels")
+    assert code == 0
+    assert out.splitlines() == [
+        "tiny 2.0.0 is withdrawn from repo: wrong labels",
+        "  beta offers 1.0.0",
+        "  stable offers nothing: devices keep what they have",
+    ]
+    assert run_json("-C", place, *_DEVICE)[1]["version"] == "1.0.0"
+    code, result = run_json("-C", place, *_PUBLISH)
+    assert (code, result["error"]["code"]) == (3, "release-withdrawn")
+    assert run_json("-C", place, *_PUBLISH, "--reinstate")[0] == 0
+
+
+def test_promote_and_publish_say_for_whom_a_release_is(place, run):
+    _tried(place)
+    _, out, _ = run("-C", place, "promote", *_KEYED, "--channel", "beta", "--share", "0.25")
+    assert "offered to 0.25 of the devices, region = eu" in out
+    code, out, _ = run(
+        "-C", place, *_PUBLISH, "--minimum-runtime", "0.3", "--cohort", "memory_mb>=512"
+    )
+    assert code == 0
+    assert "memory_mb >= 512, with edgeops 0.3 or newer" in out
+
+
+def test_renew_needs_the_key_of_the_timestamp_alone(place, run_json):
+    _published(place)
+    for name in ("targets.pem", "snapshot.pem"):
+        (place / "keys" / name).unlink()
+    shutil.rmtree(place / "keys" / "offline")
+    code, result = run_json("-C", place, "renew", *_KEYED)
+    assert (code, result["renewed"], result["bytes_uploaded"]) == (0, [], 0)
+    assert run_json("-C", place, "renew", "--to", "nowhere", "--key", "keys")[0] == 3
+
+
+def test_holders_of_root_keys_sign_one_after_another(place, run, run_json):
+    keys = ("keys", "init", "three", "--root-keys", "3", "--threshold", "2")
+    code, result = run_json("-C", place, *keys)
+    assert (code, len(result["offline"]), result["threshold"]) == (0, 3, 2)
+    (place / "three" / "offline").rename(place / "safe")
+    first, second = place / "safe" / "root-1.pem", place / "safe" / "root-2.pem"
+    rotate = ("keys", "rotate", "three", "--role", "timestamp", "--with", first)
+    code, out, _ = run("-C", place, *rotate)
+    assert code == 0
+    assert "1 of 2 signatures of the old root keys" in out
+    code, result = run_json("-C", place, "keys", "sign", "three", "--with", second)
+    assert (code, result["complete"], result["version"]) == (0, True, 2)

@@ -4,9 +4,6 @@ from __future__ import annotations
 
 import json
 import shutil
-import signal
-import subprocess
-import sys
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
@@ -23,7 +20,6 @@ from edgeops.stages.publish import RotateRequest, rotate_and_renew
 from edgeops.stages.unpack import UnpackRequest, unpack_verb
 from tests.unit._bundles import make_bundle, release
 
-CHECKOUT = Path(__file__).resolve().parents[2]
 NOW = datetime.now(UTC)
 
 
@@ -488,50 +484,6 @@ def test_a_rotation_stopped_at_any_write_leaves_what_was_served(root, role):
     assert finished
     # Three roles and the root; with a new key for targets its releases are signed again too.
     assert stop == (5 if role == "targets" else 4)
-
-
-_KILLED = """
-import os, signal, sys
-from pathlib import Path
-sys.path.insert(0, sys.argv[1])
-from edgeops.publish.stores import FolderStore
-from tests.unit._bundles import release
-
-left = int(sys.argv[4])
-put = FolderStore.put
-
-def dying(self, path, data):
-    global left
-    if left == 0:
-        os.kill(os.getpid(), signal.SIGKILL)
-    left -= 1
-    put(self, path, data)
-
-FolderStore.put = dying
-release(Path(sys.argv[2]), Path(sys.argv[3]), now=None)
-"""
-
-
-@pytest.mark.slow
-def test_a_killed_publish_leaves_what_was_served(root):
-    _publish(root, _bundle(root), now=None)
-    bundle = _bundle(root, "two", version="1.1.0", seed=2)
-    versions = []
-    for stop in range(40):
-        answer = subprocess.run(
-            [sys.executable, "-c", _KILLED, str(CHECKOUT), str(root), str(bundle), str(stop)],
-            capture_output=True,
-            check=False,
-        )
-        versions.append(_offer(root, state=f"state{stop}").version)
-        if answer.returncode == 0:
-            break
-        assert answer.returncode == -signal.SIGKILL, answer.stderr
-        # What was written stays, as after a real kill, so each try goes one write further.
-    assert answer.returncode == 0
-    assert versions[0] == "1.0.0"
-    assert versions[-1] == "1.1.0"
-    assert sorted(versions) == versions
 
 
 # Stores and versions.
