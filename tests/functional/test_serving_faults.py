@@ -186,3 +186,20 @@ def test_corrupted_model_is_found_when_it_is_loaded(home):
     with Running(home) as server:
         assert server.predict() == (200, 1.0)
         assert "digest-mismatch" in server.status()["trouble"]
+
+
+def test_model_that_goes_bad_after_its_probation_goes_back_to_the_disk(home):
+    bad = slot(home, "new", 2.0, cue=str(home / "cue"), run="shape")
+    switch(home, bad, old(home))
+    with Running(home, **QUICK) as server:
+        assert server.predict() == (200, 2.0)
+        assert server.status()["previous"] is None
+        (home / "cue").touch()
+        server.until(lambda _: server.predict() == (200, 1.0))
+        assert (home / "current").resolve() == old(home)
+        assert (
+            "wrong-shape"
+            in json.loads((home / "state.json").read_text())["refused"][read_variant(bad).digest][
+                "why"
+            ]
+        )

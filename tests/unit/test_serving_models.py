@@ -10,9 +10,19 @@ import pytest
 
 from edgeops.core.variant import TensorInfo
 from edgeops.errors import InputError, MissingError
-from edgeops.runtime.serving.model import Abandoned, Model
+from edgeops.runtime import Predictor
+from edgeops.runtime.serving import routes
+from edgeops.runtime.serving.gate import Gate
+from edgeops.runtime.serving.http import Head
+from edgeops.runtime.serving.local import Input
+from edgeops.runtime.serving.model import Abandoned, Model, load
 from edgeops.runtime.serving.options import Options
+from edgeops.runtime.serving.requests import Request, to_warm_with
 from edgeops.runtime.serving.serving import Line, Serving
+from edgeops.runtime.serving.warm import warm_up
+from tests.predicting import DOUBLED, TOP, add_documents
+from tests.unit._bundles import make_bundle
+from tests.unit.test_predictor import _unpacked as unpacked
 
 Y = TensorInfo("y", (1,), "float32")
 QUICK = Options(cooldown_s=5, call_timeout_s=10, openings=2, probation_requests=2, probation_s=60)
@@ -76,6 +86,15 @@ def test_bad_request_is_nobodys_fault(tmp_path):
         with pytest.raises(InputError):
             asked(serving)
     assert serving.line.current.faults == {}
+
+
+def test_request_that_no_model_can_answer_is_no_models_fault(tmp_path):
+    bad = Runner(2, rises=RuntimeError("no")), Runner(1, rises=RuntimeError("no"))
+    serving, _ = made(tmp_path, *bad)
+    for _ in range(10):
+        with pytest.raises(MissingError):
+            serving.answer({})
+    assert {model.breaker.state for model in serving.line[:2]} == {"closed"}
 
 
 def test_declared_fallback_answers_when_no_model_can(tmp_path):
@@ -223,3 +242,51 @@ def test_threads_that_swap_and_ask_meet_no_closed_model(tmp_path):
     for thread in threads:
         thread.join()
     assert failed == []
+
+
+@pytest.mark.parametrize(
+    ("kind", "taken"),
+    [("image", None), ("audio", None), ("bytes", b"/etc/passwd"), ("text", "/etc/passwd")],
+)
+def test_nobody_reads_files_with_the_rights_of_the_server(tmp_path, kind, taken):
+    runner = Runner(1)
+    runner.inputs = (Input("a", (), "uint8", kind),)
+    serving, _ = made(tmp_path, runner)
+    bodies = {
+        "application/json": b'{"inputs": {"a": "/etc/passwd"}}',
+        "text/plain": b"/etc/passwd",
+    }
+    for media, body in bodies.items():
+        head = Head("POST", "/v1/predict", {}, {"content-type": media}, keep=True)
+        if taken is not None:
+            assert routes.inputs(serving, head, body) == {"a": taken}
+            continue
+        with pytest.raises(InputError) as caught:
+            routes.inputs(serving, head, body)
+        assert caught.value.code == "serve-malformed"
+        assert "path" in caught.value.why
+    head = Head("POST", "/v1/predict", {}, {"content-type": "image/png"}, keep=True)
+    assert routes.inputs(serving, head, b"\x89PNG") == {"a": b"\x89PNG"}
+
+
+@pytest.mark.parametrize("isolate", [False, True])
+def test_features_and_rules_of_a_bundle_are_served(tmp_path, isolate):
+    folder = unpacked(tmp_path / "device", make_bundle(tmp_path))
+    add_documents(folder, features=DOUBLED, rules=TOP)
+    runner = load(folder, Options(isolate=isolate))
+    try:
+        assert [(each.name, each.kind) for each in runner.inputs] == [("row", "tensor")]
+        expected = Predictor(folder).predict({"row": [1, 2, 3, 4]})
+        model = Model(runner, Options())
+        assert model.call({"row": [1, 2, 3, 4]}) == expected
+        assert runner.fallback() == {"label": "unknown", "score": 0}
+        verdict = warm_up(runner, to_warm_with(tmp_path, runner.inputs)[1], Gate(None))
+        assert verdict.accepted, verdict
+        # Inputs that nobody can make up: then the model alone is asked.
+        bad = [Request("predict", {"row": "no"})]
+        assert warm_up(runner, bad, Gate(None)).figures["calls"] == 20
+        with pytest.raises(InputError):
+            model.call({"x": [1]})
+        assert model.faults == {}
+    finally:
+        runner.close()

@@ -25,7 +25,7 @@ from edgeops.runtime.serving.wire import plain
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from edgeops.core.variant import TensorInfo
+    from edgeops.runtime.serving.local import Input
     from edgeops.runtime.serving.serving import Answer
 
 NPY, NPZ = "application/x-npy", "application/x-npz"
@@ -39,9 +39,7 @@ _NPY_HEADER = re.compile(
 _NOT_ARRAYS = (ValueError, TypeError, KeyError, EOFError, zipfile.BadZipFile, NotImplementedError)
 
 
-def inputs_of(
-    kind: str, data: bytes, tensors: Sequence[TensorInfo], name: str | None
-) -> dict[str, Any]:
+def inputs_of(kind: str, data: bytes, tensors: Sequence[Input], name: str | None) -> dict[str, Any]:
     """Return the inputs that a body holds; ``name`` says of which input a single value is.
 
     Raises InputError ``serve-media`` or ``serve-malformed``.
@@ -173,7 +171,7 @@ def _npy(array: Any) -> bytes:
     return _npy_head(array.dtype.str, array.shape) + data
 
 
-def _single(tensors: Sequence[TensorInfo], name: str | None) -> str:
+def _single(tensors: Sequence[Input], name: str | None) -> str:
     if name is not None:
         return name
     if len(tensors) == 1:

@@ -41,6 +41,9 @@ ALLOWED: Mapping[str, int] = MappingProxyType(
     {SLOW: 3, HUNG: 1, CRASHED: 1, FAILED: 3, WRONG_SHAPE: 1, NOT_FINITE: 3}
 )
 
+# Those that a request may cause: when two models meet the same one, neither is to blame.
+BY_REQUEST = (FAILED, NOT_FINITE)
+
 
 @dataclass(frozen=True)
 class Rules:
@@ -121,6 +124,20 @@ def fault(breaker: Breaker, kind: str, now: float, rules: Rules) -> Breaker:
     opened = tuple(when for when in breaker.opened if now - when < rules.openings_window_s)
     state = step(breaker.state, TRIP)
     return Breaker(state, faults, (*opened, now))
+
+
+def forgive(breaker: Breaker, kind: str) -> Breaker:
+    """Return the breaker without its last fault of a kind, which turned out to be the request's.
+
+    What an open one was opened for is not undone.
+    """
+    if breaker.state != CLOSED:
+        return breaker
+    for place in range(len(breaker.faults) - 1, -1, -1):
+        if breaker.faults[place][1] == kind:
+            kept = breaker.faults[:place] + breaker.faults[place + 1 :]
+            return replace(breaker, faults=kept)
+    return breaker
 
 
 def exhausted(breaker: Breaker, now: float, rules: Rules) -> bool:

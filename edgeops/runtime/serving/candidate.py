@@ -6,6 +6,8 @@ import threading
 import time
 from typing import TYPE_CHECKING, Any
 
+from edgeops.core.manifest import FILE as BUNDLE
+from edgeops.core.manifest import parse_manifest
 from edgeops.errors import EdgeopsError, RefusedError
 from edgeops.runtime.serving.gate import Gate, bound
 from edgeops.runtime.serving.model import Model, load
@@ -123,7 +125,7 @@ class Candidate:
             options.warm_calls,
             options.warm_deadline_s,
         )
-        kind, requests = to_warm_with(self._home, runner.inputs, runner.arrays)
+        kind, requests = to_warm_with(self._home, runner.inputs)
         verdict = warm_up(
             runner, requests, gate, finite=options.finite, baseline=baseline_of(self.slot)
         )
@@ -140,13 +142,24 @@ class Candidate:
 
 
 def baseline_of(slot: Path) -> Baseline | None:
-    """Return the baseline that a bundle brings, None when it brings none; raises as reading does."""
+    """Return the baseline that a bundle brings, None when it brings none; raises as reading does.
+
+    A sealed one is none: it lies encrypted on the disk.
+    """
     for pattern in BASELINES:
         for path in sorted(slot.glob(pattern)):
-            from edgeops.runtime.baseline import read_baseline
+            if not _is_sealed(slot, path):
+                from edgeops.runtime.baseline import read_baseline
 
-            return read_baseline(path)
+                return read_baseline(path)
     return None
+
+
+def _is_sealed(slot: Path, path: Path) -> bool:
+    if not (slot / BUNDLE).is_file():
+        return False
+    manifest = parse_manifest((slot / BUNDLE).read_bytes(), str(slot / BUNDLE))
+    return path.relative_to(slot).as_posix() in {layer.path for layer in manifest.sealed}
 
 
 def _verdict(found: list[Verdict], raised: list[EdgeopsError]) -> Verdict:

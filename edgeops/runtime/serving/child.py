@@ -18,7 +18,7 @@ from edgeops import errors
 from edgeops.errors import EdgeopsError, RefusedError
 from edgeops.runtime.children import end_group, spawner
 from edgeops.runtime.serving import child_main, wire
-from edgeops.runtime.serving.local import SITE
+from edgeops.runtime.serving.local import SITE, Input
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -62,7 +62,9 @@ class Child:
         about = self._start()
         self.digest: str = about["digest"]
         self.version: str | None = about["version"]
-        self.inputs = _tensors(about["inputs"])
+        self.inputs = tuple(
+            Input(name, tuple(shape), dtype, kind) for name, shape, dtype, kind in about["inputs"]
+        )
         self.tensors = _tensors(about["tensors"])
         self.arrays = _tensors(about["arrays"])
         self.outputs = _tensors(about["outputs"])
@@ -173,7 +175,8 @@ class Child:
 
 def _spawn(slot: Path, options: Options, link: socket.socket) -> subprocess.Popen[bytes]:
     isolated = ["-I"] if sys.flags.isolated else []
-    given = (link.fileno(), os.getpid(), slot, options.target or "", options.threads)
+    chosen = (options.target or "", options.threads, options.key or "")
+    given = (link.fileno(), os.getpid(), slot, *chosen)
     return subprocess.Popen(
         [sys.executable, *isolated, "-c", _PROGRAM, "|".join(_paths(slot)), *map(str, given)],
         stdin=subprocess.DEVNULL,

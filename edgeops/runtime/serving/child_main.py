@@ -18,7 +18,7 @@ def main() -> int:
     """Serve the socket whose number is given; arguments are those that ``child`` passes."""
     from edgeops.runtime.probe.parent import end_with_parent
 
-    number, parent, slot, target, threads = sys.argv[2:7]
+    number, parent, slot, target, threads, key = sys.argv[2:8]
     if not end_with_parent(int(parent), signal.SIGKILL):
         return 1
     # The server hears both, and ends this process when its last call is over.
@@ -34,7 +34,8 @@ def main() -> int:
         from edgeops.runtime.serving.local import Local
         from edgeops.runtime.serving.options import Options
 
-        model = Local(Path(slot), Options(target=target or None, threads=int(threads)))
+        options = Options(target=target or None, threads=int(threads), key=key or None)
+        model = Local(Path(slot), options)
     except Exception as error:  # noqa: BLE001 - whatever an engine raises is its answer
         send(link, {"error": _told(error)}, {}, None)
         return 1
@@ -68,7 +69,7 @@ def _about(model: Any) -> dict[str, Any]:
     return {
         "digest": model.digest,
         "version": model.version,
-        "inputs": plain(model.inputs),
+        "inputs": [[*each] for each in model.inputs],
         "tensors": plain(model.tensors),
         "arrays": plain(model.arrays),
         "outputs": plain(model.outputs),

@@ -6,11 +6,11 @@ import os
 import sys
 import threading
 from contextlib import suppress
-from typing import TYPE_CHECKING, Any
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
-    from pathlib import Path
 
     from edgeops.core.variant import TensorInfo
     from edgeops.runtime.serving.options import Options
@@ -18,6 +18,15 @@ if TYPE_CHECKING:
 _NICE = 10
 # Of a slot that brings the engine's own wheel: what its children import from first.
 SITE = "site"
+
+
+class Input(NamedTuple):
+    """An input of ``predict``: of the model, ``kind`` "", or of features, as their document says."""
+
+    name: str
+    shape: tuple[int | str, ...]
+    dtype: str
+    kind: str = ""
 
 
 class Local:
@@ -35,15 +44,17 @@ class Local:
         self.slot = slot
 
         def made() -> Predictor:
-            return Predictor(slot, options.target, options.threads)
+            key = Path(options.key) if options.key else None
+            return Predictor(slot, options.target, options.threads, key=key)
 
         # An engine with threads of its own would keep them as low as the thread that loads it.
         self.predictor = lowly(made) if options.threads == 1 else made()
         self.digest: str = self.predictor.digest
         self.version: str | None = self.predictor.version
-        self.inputs: tuple[TensorInfo, ...] = self.predictor.inputs
-        self.tensors = arrays_of(self.predictor)
-        self._session = session_of(self.predictor)
+        self.inputs = inputs_of(self.predictor)
+        # Where rules make the answer, its form is theirs.
+        self.tensors = () if self.predictor.rules else tuple(self.predictor.outputs)
+        self._session: Any = self.predictor.session
         self.arrays: tuple[TensorInfo, ...] = tuple(self._session.inputs)
         self.outputs: tuple[TensorInfo, ...] = tuple(self._session.outputs)
         self.predict = self.predictor.predict
@@ -59,28 +70,20 @@ class Local:
 
     def fallback(self) -> Any:
         """Return the answer that the rules declare for when no model can answer, else None."""
-        return fallback_of(self.predictor)
+        return self.predictor.rules.fallback if self.predictor.rules else None
 
     def close(self) -> None:
         """Let go of the model; nobody may call it any more."""
-        close = getattr(self.predictor, "close", None)
-        if close is not None:
-            close()
+        self.predictor.close()
+        self._session = None
 
 
-def session_of(predictor: Any) -> Any:
-    """Return the predictor's session."""
-    return getattr(predictor, "session", None) or predictor._session  # noqa: SLF001 - our own
-
-
-def arrays_of(predictor: Any) -> tuple[TensorInfo, ...]:
-    """Return the arrays that each answer has; none where rules make it."""
-    return () if getattr(predictor, "rules", None) is not None else tuple(predictor.outputs)
-
-
-def fallback_of(predictor: Any) -> Any:
-    """Return what the predictor's rules declare as the answer when no model can, else None."""
-    return getattr(getattr(predictor, "rules", None), "fallback", None)
+def inputs_of(predictor: Any) -> tuple[Input, ...]:
+    """Return what ``predict`` takes."""
+    return tuple(
+        Input(each.name, tuple(each.shape), each.dtype, getattr(each, "kind", ""))
+        for each in predictor.inputs
+    )
 
 
 def lowly(work: Callable[[], Any]) -> Any:

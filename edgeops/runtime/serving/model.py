@@ -25,7 +25,14 @@ if TYPE_CHECKING:
 
 
 class Unanswered(Exception):
-    """The model gave no answer that may be handed on; another is to be asked."""
+    """The model gave no answer that may be handed on; another is to be asked.
+
+    ``kind`` is the fault, "" where it is none.
+    """
+
+    def __init__(self, why: str, kind: str = "") -> None:
+        super().__init__(why)
+        self.kind = kind
 
 
 class Abandoned(Exception):
@@ -164,6 +171,11 @@ class Model:
                     overdue()
         return expired
 
+    def forgive(self, kind: str) -> None:
+        """Take back a fault that turned out to be the request's."""
+        with self._lock:
+            self.breaker = rules_of.forgive(self.breaker, kind)
+
     def exhausted(self) -> bool:
         """Return whether its breaker opened so often that it is to be given up."""
         opened = self.breaker.opened
@@ -209,7 +221,7 @@ class Model:
             self.breaker = rules_of.fault(self.breaker, kind, self._clock(), self._rules)
             self.faults[kind] = self.faults.get(kind, 0) + 1
             self.why = f"{kind}: {why}"
-        return Unanswered(self.why)
+        return Unanswered(self.why, kind)
 
     def _void(self) -> None:
         if self.breaker.trying is not None:

@@ -24,6 +24,7 @@ class Options:
     """
 
     target: str | None = None
+    key: str | None = None
     threads: int = 1
     isolate: bool = False
     # The warm-up gate.

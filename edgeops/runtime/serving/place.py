@@ -15,6 +15,7 @@ if TYPE_CHECKING:
 
     from edgeops.runtime.serving.options import Options
 
+KEY = "device.key"
 CURRENT, PREVIOUS, STATE, SOCKET = "current", "previous", "state.json", "serve.sock"
 # What the kernel takes as the name of a socket, without the zero at its end.
 _MOST_NAME = 107
@@ -39,7 +40,13 @@ def state_of(home: Path) -> dict[str, Any]:
 
 
 def aimed(options: Options, home: Path, slot: Path) -> Options:
-    """Return the options with the target that the agent chose for a slot, unless they name one."""
+    """Return the options with the target that the agent chose for a slot, unless they name one.
+
+    The key that opens sealed files is ``HOME/device.key`` where there is one and none is named.
+    """
+    key = home / KEY
+    if options.key is None and key.is_file():
+        options = replace(options, key=str(key))
     if options.target:
         return options
     state = state_of(home)

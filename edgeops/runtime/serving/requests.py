@@ -16,6 +16,9 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from edgeops.core.variant import TensorInfo
+    from edgeops.runtime.serving.local import Input
+
+    Shaped = TensorInfo | Input
 
 FOLDER = "recorded"
 PREDICT, RUN = "predict", "run"
@@ -96,22 +99,23 @@ def read_recorded(home: Path, most_bytes: int = 64 << 20) -> list[dict[str, Any]
     return found
 
 
-def to_warm_with(
-    home: Path, inputs: Sequence[TensorInfo], arrays: Sequence[TensorInfo]
-) -> tuple[str, list[Request]]:
-    """Return where requests come from, and the requests: recorded ones, else made-up ones.
-
-    ``inputs`` are those of ``predict``, ``arrays`` those of the model. Where an input is no array
-    (an image, a recording) nobody can make it up: then the model alone is asked.
-    """
+def to_warm_with(home: Path, inputs: Sequence[Shaped]) -> tuple[str, list[Request]]:
+    """Return where requests come from, and the requests: recorded ones, else made-up ones."""
     kept = read_recorded(home)
     if kept:
         return RECORDED, [Request(PREDICT, values) for values in kept]
-    made = [Request(PREDICT, values) for values in synthetic(inputs)]
-    return SYNTHETIC, made or [Request(RUN, values) for values in synthetic(arrays)]
+    return SYNTHETIC, [Request(PREDICT, values) for values in synthetic(inputs)]
 
 
-def synthetic(inputs: Sequence[TensorInfo], count: int = _MADE) -> list[dict[str, Any]]:
+def reserve(arrays: Sequence[Shaped]) -> list[Request]:
+    """Return requests for the model alone, for when all others are refused as bad input.
+
+    So it is with a picture or a row of a table: nobody can make up what their features take.
+    """
+    return [Request(RUN, values) for values in synthetic(arrays)]
+
+
+def synthetic(inputs: Sequence[Shaped], count: int = _MADE) -> list[dict[str, Any]]:
     """Return requests made from the inputs: small numbers, the same each time; open axes are 1."""
     random = np.random.default_rng(0)
     try:
@@ -120,7 +124,7 @@ def synthetic(inputs: Sequence[TensorInfo], count: int = _MADE) -> list[dict[str
         return []
 
 
-def _array(tensor: TensorInfo, random: np.random.Generator) -> Any:
+def _array(tensor: Shaped, random: np.random.Generator) -> Any:
     shape = [size if isinstance(size, int) else 1 for size in tensor.shape]
     if tensor.dtype == "str":
         return np.full(shape, "a", dtype=object)

@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from edgeops.runtime.serving.http import Head, Reply
+    from edgeops.runtime.serving.local import Input
     from edgeops.runtime.serving.serving import Answer, Serving
 
 FORMAT = "edgeops.serve/1"
@@ -29,6 +30,7 @@ METHODS = {
     "/v1/rollback": "POST",
 }
 CONTROL = ("/v1/prepare", "/v1/commit", "/v1/abort", "/v1/rollback")
+_OF_BYTES = ("image", "audio", "bytes")
 _LOOPBACK = ("127.0.0.1", "localhost", "[::1]", "::1")
 
 
@@ -80,9 +82,27 @@ def check(head: Head, *, local: bool, exposed: bool) -> None:
 def inputs(serving: Serving, head: Head, data: bytes) -> dict[str, Any]:
     """Return the inputs of a request for ``predict``; raises InputError."""
     model = serving.line.current
-    tensors = () if model is None else model.runner.inputs
+    tensors: tuple[Input, ...] = () if model is None else model.runner.inputs
     kind = head.headers.get("content-type", "")
-    return inputs_of(kind, data, tensors, head.query.get("input"))
+    values = inputs_of(kind, data, tensors, head.query.get("input"))
+    for each in tensors:
+        if each.kind in _OF_BYTES and isinstance(values.get(each.name), str):
+            values[each.name] = _bytes(each, values[each.name])
+    return values
+
+
+def _bytes(tensor: Input, text: str) -> bytes:
+    """Return the bytes that a text stands for.
+
+    In this process a text is the path of a file. Whoever asks over a socket is not to read files
+    with the rights of the server.
+    """
+    if tensor.kind == "bytes":
+        return text.encode()
+    raise malformed(
+        f"{tensor.name!r} takes the bytes of an {tensor.kind}, as base64 or as the body itself, "
+        "and never the path of a file"
+    )
 
 
 def predicted(answer: Answer, head: Head) -> Reply:

@@ -55,9 +55,9 @@ def serve(home: Path, given: Mapping[str, Any] | None = None) -> dict[str, Any]:
         serving, recorder, exposed=bool(given.get("expose")), allowed=lambda: may_serve(home)
     )
     before = _on_signals(server.stop)
-    server.listen(door)
     if http is not None:
         server.listen(http)
+    server.listen(door)
     where = server.http or ""
     _say(f"serving {_named(serving)} on {home / SOCKET}{' and ' + where if where else ''}")
     if given.get("ready"):

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from edgeops.errors import MissingError, RefusedError
 from edgeops.runtime.serving import gate as gates
-from edgeops.runtime.serving.breaker import CLOSED
+from edgeops.runtime.serving.breaker import BY_REQUEST, CLOSED
 from edgeops.runtime.serving.candidate import Candidate
 from edgeops.runtime.serving.model import Model, Unanswered, load
 from edgeops.runtime.serving.place import aimed, led_to
@@ -100,7 +100,7 @@ class Serving:
         if self.held is not None:
             raise self.held
         while True:
-            line = self._line
+            line, met = self._line, []
             for model in (line.current, line.previous):
                 if model is None or not model.admits() or not model.acquire():
                     continue
@@ -111,9 +111,11 @@ class Serving:
                     return Answer(outputs, model.digest, model.version)
                 except Unanswered as unanswered:
                     why = str(unanswered)
+                    met.append((model, unanswered.kind))
                     self._review(model)
                 finally:
                     model.release()
+            _forgive(met)
             if line is self._line:
                 return self._fall_back(line, why)
 
@@ -327,3 +329,11 @@ class Serving:
                 # Its calls may still hang, and somebody has to give them up.
                 self._leaving.append(model)
                 model.retire()
+
+
+def _forgive(met: list[tuple[Model, str]]) -> None:
+    """Blame the request, not the models, when two of them met the same fault with it."""
+    kinds = {kind for _, kind in met}
+    if len(met) > 1 and len(kinds) == 1 and kinds <= set(BY_REQUEST):
+        for model, kind in met:
+            model.forgive(kind)

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from edgeops.errors import EdgeopsError, InputError
 from edgeops.runtime.serving import gate as gates
-from edgeops.runtime.serving.requests import PREDICT, RUN
+from edgeops.runtime.serving.requests import PREDICT, RUN, reserve
 from edgeops.runtime.serving.sanity import Checks, left_tolerance
 
 if TYPE_CHECKING:
@@ -59,7 +59,8 @@ def warm_up(
 ) -> Verdict:
     """Replay requests until the gate decides; answers are looked at first and all the way.
 
-    Requests that the candidate refuses as bad input are left out: inputs may differ between versions.
+    Requests that the candidate refuses as bad input are left out, for inputs may differ between
+    versions; when none is left its model alone is asked.
     """
     figures: dict[str, Any] = {"bound_ms": gate.bound_ms, "tolerance": gate.tolerance}
     begun = clock()
@@ -68,7 +69,7 @@ def warm_up(
         why = _against(runner, baseline)
         if why:
             return Verdict(False, why, figures, "warmup-insane")
-    fit = list(requests)
+    fit, spare = list(requests) or reserve(runner.arrays), bool(requests)
     checks = {
         PREDICT: Checks(runner.tensors, finite=finite),
         RUN: Checks(runner.outputs, finite=finite),
@@ -82,6 +83,8 @@ def warm_up(
             answer = getattr(runner, fit[place].do)(fit[place].values)
         except InputError:
             del fit[place]
+            if not fit and not times and spare:
+                fit, spare = reserve(runner.arrays), False
             continue
         except Exception as error:  # noqa: BLE001 - whatever an engine raises refuses it
             return Verdict(False, _words(error), figures, "warmup-failed")
