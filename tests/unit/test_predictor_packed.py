@@ -8,8 +8,9 @@ import numpy as np
 import pytest
 
 from edgeops.core.events import Silence
-from edgeops.errors import TrustError
+from edgeops.errors import MissingError, TrustError
 from edgeops.package.pack import Contents, pack_files
+from edgeops.package.sealing import make_recipient
 from edgeops.package.verify import verify_bundle
 from edgeops.project.documents import read_document
 from edgeops.runtime import Predictor
@@ -29,7 +30,7 @@ def project(tmp_path):
     return tmp_path
 
 
-def _packed(project, extra=None, files=FILES):
+def _packed(project, extra=None, files=FILES, **more):
     from edgeops.core.variant import read_variant
 
     evidence = {}
@@ -43,6 +44,7 @@ def _packed(project, extra=None, files=FILES):
         {"gateway": project / "gateway"},
         evidence,
         {name: project / name for name in files},
+        **more,
     )
     return pack_files(contents, project / "tiny.edgeops", sign=None, events=Silence()).path
 
@@ -61,6 +63,26 @@ def test_a_device_runs_what_the_documents_say(project):
         "label": ("cat", "dog", "bird")[best],
         "score": pytest.approx(float(scores[best])),
     }
+
+
+def test_a_device_with_a_key_runs_what_is_sealed(project):
+    make_recipient(project / "key")
+    sealed = {
+        "encrypt": ("variant", "features", "rules", "labels"),
+        "recipients": (project / "key",),
+    }
+    device = _unpacked(project / "device", _packed(project, **sealed))
+    with pytest.raises(MissingError) as caught:
+        Predictor(device)
+    assert caught.value.code == "sealed-key-needed"
+    open_one = Predictor(_unpacked(project / "open", _packed(project)))
+    predictor = Predictor(device, key=project / "key" / "device.key")
+    row = {"row": np.array([0.1, -0.2, 0.3, 0.4], np.float32)}
+    assert predictor.predict(row) == open_one.predict(row)
+    assert predictor.labels == ("cat", "dog", "bird")
+    (device / "rules.json").write_bytes(b"{}")
+    with pytest.raises(TrustError):
+        Predictor(device, key=project / "key" / "device.key")
 
 
 def test_evidence_of_the_packed_documents_is_packed(project):
