@@ -29,6 +29,8 @@ Evict = Annotated[
     bool,
     typer.Option("--evict-previous", help="Give up the previous release where one has no room."),
 ]
+# Verbs that look at the home alone take these too, so that a program may call all of them alike.
+AnyRepo = Annotated[str | None, typer.Option("--repo", metavar="URL", help="Not read here.")]
 Retry = Annotated[bool, typer.Option("--retry", help="Take also what was refused before.")]
 
 Verify = Annotated[
@@ -76,7 +78,16 @@ def run(
 
 
 @app.command()
-def status(ctx: typer.Context, home: Home, as_json: JsonFlag = False) -> None:
+def status(
+    ctx: typer.Context,
+    home: Home,
+    repo: AnyRepo = None,
+    root: Root = None,
+    channel: Channel = None,
+    target: Target = None,
+    device_id: DeviceId = None,
+    as_json: JsonFlag = False,
+) -> None:
     """Say what is installed, from files alone."""
     _do(ctx, "status", as_json, locals())
 
@@ -85,6 +96,11 @@ def status(ctx: typer.Context, home: Home, as_json: JsonFlag = False) -> None:
 def rollback(
     ctx: typer.Context,
     home: Home,
+    repo: AnyRepo = None,
+    root: Root = None,
+    channel: Channel = None,
+    target: Target = None,
+    device_id: DeviceId = None,
     reason: Annotated[str | None, typer.Option(help="What to remember of it.")] = None,
     as_json: JsonFlag = False,
 ) -> None:
@@ -96,7 +112,11 @@ def rollback(
 def serve(
     ctx: typer.Context,
     home: Home,
+    repo: AnyRepo = None,
+    root: Root = None,
+    channel: Channel = None,
     target: Target = None,
+    device_id: DeviceId = None,
     port: Annotated[int | None, typer.Option(help="Answer on this port of 127.0.0.1 too.")] = None,
     http: Annotated[
         str | None, typer.Option(metavar="HOST:PORT", help="Answer on this address too.")

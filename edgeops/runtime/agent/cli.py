@@ -78,11 +78,14 @@ HELP = {
 def _add(one: argparse.ArgumentParser, verb: str) -> None:
     one.add_argument("--home", metavar="DIR", required=True, help="The agent's folder.")
     one.add_argument("--json", action="store_true", help="Print JSON.")
-    if verb in ("update", "run"):
-        one.add_argument("--repo", metavar="URL", required=True, help="http(s)://... or a folder.")
-        one.add_argument("--root", metavar="ROOT.JSON", help="Whom to trust; once is enough.")
-        one.add_argument("--channel", help="The only one, or stable, when left out.")
-        one.add_argument("--device-id", metavar="ID", help="A random one when left out.")
+    # Every verb takes these, so that a program may call all of them alike.
+    looks = verb in ("update", "run")
+    one.add_argument("--repo", metavar="URL", required=looks, help="http(s)://... or a folder.")
+    one.add_argument("--root", metavar="ROOT.JSON", help="Whom to trust; once is enough.")
+    one.add_argument("--channel", help="The only one, or stable, when left out.")
+    one.add_argument("--target", help="Chosen by what this device is when left out.")
+    one.add_argument("--device-id", metavar="ID", help="A random one when left out.")
+    if looks:
         one.add_argument("--max-bytes", type=int, metavar="N", help="Bound of the storage.")
         one.add_argument(
             "--evict-previous",
@@ -93,8 +96,6 @@ def _add(one: argparse.ArgumentParser, verb: str) -> None:
         one.add_argument(
             "--verify", action="store_true", help="Look at every byte of what is installed, too."
         )
-    if verb in ("update", "run", "serve"):
-        one.add_argument("--target", help="Chosen by what this device is when left out.")
     if verb == "run":
         one.add_argument("--once", action="store_true", help="End after the first update.")
     if verb == "rollback":
