@@ -6,10 +6,12 @@ import json
 from typing import TYPE_CHECKING, Any
 
 from edgeops.core.digest import sha256_file
-from edgeops.core.manifest import FILE
+from edgeops.core.manifest import FILE, INDEX
+from edgeops.core.targets import parse_targets
 from edgeops.errors import InputError, TrustError
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
     from pathlib import Path
 
     from edgeops.core.manifest import Layer, Manifest
@@ -48,7 +50,10 @@ def read_document(folder: Path, opened: Path, manifest: Manifest, kind: str) -> 
 
 
 def choose(folder: Path, manifest: Manifest, target: str | None) -> str:
-    """Return the target to load; InputError ``target-unknown`` or ``target-needed``."""
+    """Return the target to load: the one named, or the only one that is not there for another's rules.
+
+    Raises InputError ``target-unknown`` or ``target-needed``.
+    """
     there = [name for name in manifest.targets if (folder / "variants" / name).is_dir()]
     if target is not None and target in there:
         return target
@@ -60,8 +65,9 @@ def choose(folder: Path, manifest: Manifest, target: str | None) -> str:
             why=f"its targets are {', '.join(there) or 'none'}",
             fix="name one of them, or unpack the bundle with --target",
         )
-    if len(there) == 1:
-        return there[0]
+    own = there if len(there) == 1 else _not_asked(folder, manifest, there)
+    if len(own) == 1:
+        return own[0]
     raise InputError(
         "target-needed",
         f"{folder.name} holds {len(there)} targets, and none was chosen",
@@ -69,6 +75,17 @@ def choose(folder: Path, manifest: Manifest, target: str | None) -> str:
         why=f"its targets are {', '.join(there) or 'none'}",
         fix="choose one: Predictor(path, target=NAME), or unpack the bundle with --target",
     )
+
+
+def _not_asked(folder: Path, manifest: Manifest, there: Sequence[str]) -> list[str]:
+    """Return the targets that no other one's rules ask, as targets.json says."""
+    layer = manifest.find(INDEX)
+    if layer is None or not (folder / INDEX).is_file():
+        return list(there)
+    verify(folder, (layer,))
+    needs = parse_targets((folder / INDEX).read_bytes(), str(folder))
+    asked = {other for name in there if name in needs for other in needs[name].uses}
+    return [name for name in there if name not in asked]
 
 
 def verify(folder: Path, layers: tuple[Layer, ...]) -> None:

@@ -65,6 +65,22 @@ def test_a_device_runs_what_the_documents_say(project):
     }
 
 
+def test_a_variant_that_is_there_for_rules_is_not_taken_for_the_target(project):
+    rules = {**TOP, "models": {"second": "camera"}}
+    rules["steps"] = [{"name": "top", "kind": "classification", "model": "second"}]
+    (project / "rules.yaml").write_text(json.dumps(rules))
+    make_variant(project / "camera", seed=1)
+    folders = {name: project / name for name in ("gateway", "camera")}
+    include = {name: project / name for name in FILES}
+    contents = Contents("tiny", "1.0.0", folders, {}, include)
+    bundle = pack_files(contents, project / "two.edgeops", sign=None, events=Silence()).path
+    predictor = Predictor(_unpacked(project / "device", bundle))
+    assert predictor.target == "gateway"
+    row = np.array([0.1, -0.2, 0.3, 0.4], np.float32)
+    scores = Predictor(project / "camera").predict({"x": row[None] * 2})["probabilities"][0]
+    assert predictor.predict({"row": row})["score"] == pytest.approx(float(scores.max()))
+
+
 def test_a_device_with_a_key_runs_what_is_sealed(project):
     make_recipient(project / "key")
     sealed = {
