@@ -45,9 +45,24 @@ class Served:
     releases: Mapping[str, Any] = field(default_factory=dict)
 
     def files(self, role: str = "targets") -> dict[str, Any]:
-        """Return the target files of a role by path, as tuf's TargetFile."""
-        metadata = self.targets if role == "targets" else self.releases.get(role)
-        return dict(metadata.signed.targets) if metadata else {}
+        """Return the target files of a role by path, as tuf's TargetFile.
+
+        edgeops 0.1 had the releases among the targets of the role ``targets``.
+        """
+        held = {"targets": self.targets, **self.releases}
+        return {
+            path: info
+            for name in dict.fromkeys(("targets", role))
+            if held.get(name)
+            for path, info in held[name].signed.targets.items()
+            if role_of(path) == role
+        }
+
+    @property
+    def roles(self) -> set[str]:
+        """The roles of releases: those that there are, and those that older releases move to."""
+        known = self.targets.signed.targets if self.targets else ()
+        return {*self.releases, *map(role_of, known)} - {"targets"}
 
     def versions(self, project: str) -> list[str]:
         """Return the versions of a project that are published, in no order."""
@@ -182,7 +197,8 @@ class _Plan:
         known = dict(served.snapshot.signed.meta) if served.snapshot else {}
         meta = {name: about for name, about in known.items() if name != "targets.json"}
         releases = dict(served.releases)
-        for role in sorted({*releases, *(set(files) - {"targets"})}):
+        signing = "targets" in self._keys.signers
+        for role in sorted({*served.roles, *files} - {"targets"} if signing else ()):
             new, is_new = self._next(
                 role,
                 releases.get(role),

@@ -17,6 +17,7 @@ from edgeops.publish.metadata import read_served, write_next
 from edgeops.publish.releases import (
     channel_path,
     check_name,
+    outdated,
     read_channel,
     read_release,
     release_path,
@@ -70,7 +71,9 @@ def promote(
         if book is not None:
             check_project(book, origin.project)
         new = place(book or Channel(channel, origin.project), offer, moment, rollback=rollback)
-        changed = {channel_path(channel): new.encode()} if new != book else {}
+        changed = outdated(store, served)
+        if new != book:
+            changed[channel_path(channel)] = new.encode()
         written = write_next(store, keys, served, changed, now)
     return {
         "release": offer.release,
@@ -112,7 +115,7 @@ def withdraw(
         release = read_release(store, served, path)
         if release is None:
             raise _release_unknown(served, name, version)
-        changed = {}
+        changed = outdated(store, served)
         note = ""
         if release["withdrawn"] is None:
             release["withdrawn"] = reason
@@ -184,7 +187,7 @@ def _found(book: Channel, version: str | None) -> Offer:
 
 
 def _only_project(served: Served) -> str:
-    names = sorted(role.partition("-")[2] for role in served.releases)
+    names = sorted(role.partition("-")[2] for role in served.roles)
     if len(names) == 1:
         return names[0]
     raise InputError(

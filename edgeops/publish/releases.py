@@ -6,7 +6,7 @@ import json
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from edgeops.core.channel import Channel, parse_channel
+from edgeops.core.channel import Channel, Offer, parse_channel
 from edgeops.core.digest import tree_digest
 from edgeops.core.files import canonical_json
 from edgeops.core.manifest import parse_descriptor, valid_name
@@ -105,11 +105,35 @@ def read_channel(store: Store, served: Served, channel: str) -> Channel | None:
     data = read_target(store, served, path)
     if data is None:
         return None
-    found = parse_channel(data, path)
+    found = _upgraded(store, served, data) or parse_channel(data, path)
     for offer in found.offers:
         if offer.unknown:
             raise newer(f"{path}: {', '.join(offer.unknown)}")
     return found
+
+
+def outdated(store: Store, served: Served) -> dict[str, bytes]:
+    """Return the channels that edgeops 0.1 wrote, as they are written now."""
+    changed = {}
+    for channel in served.channels():
+        data = read_target(store, served, channel_path(channel))
+        found = _upgraded(store, served, data) if data else None
+        if found is not None:
+            changed[channel_path(channel)] = found.encode()
+    return changed
+
+
+def _upgraded(store: Store, served: Served, data: bytes) -> Channel | None:
+    """Return a channel of format 1, which named one release for everyone, or None for another."""
+    if b'"edgeops.channel/1"' not in data:
+        return None
+    old = json.loads(data)
+    release = read_release(store, served, old["release"])
+    if release is None:
+        return None
+    bundle = parse_descriptor(release["bundle"])
+    offer = Offer(old["version"], bundle, old["release"], float(old["share"]))
+    return Channel(old["channel"], old["project"], (offer,))
 
 
 def deltas_of(document: Mapping[str, Any]) -> Descriptor | None:

@@ -22,6 +22,7 @@ from edgeops.publish.releases import (
     channel_path,
     check_name,
     deltas_of,
+    outdated,
     read_channel,
     read_release,
 )
@@ -106,7 +107,7 @@ def publish(
                 release = replace(release, deltas=made.index)
                 offer = replace(offer, deltas=made.index)
         book = place(book, offer, moment, rollback=wish.rollback)
-        changed = {}
+        changed = outdated(store, served)
         if decision.release is None:
             changed[release.path] = release.encode()
         if book != channel:

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import json
 import shutil
+import tarfile
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
 
 import pytest
 from hypothesis import given
@@ -22,6 +24,7 @@ from edgeops.stages.publish_moves import PromoteRequest, promote_verb, renew_ver
 from tests.unit._bundles import make_bundle, release
 
 NOW = datetime.now(UTC)
+DATA = Path(__file__).resolve().parents[1] / "data"
 TYPE = "application/vnd.oci.image.manifest.v1+json"
 
 
@@ -370,3 +373,43 @@ def test_no_device_is_taken_back_but_by_withdrawing(steps):
 
 def _numbers(book):
     return {int(offer.version.split(".")[0]) for offer in book.offers}
+
+
+# What edgeops 0.1 left.
+
+
+@pytest.fixture
+def old(tmp_path):
+    """A repository of edgeops 0.1: 1.1.0 is on stable, 1.0.0 on beta; kept as it was written."""
+    with tarfile.open(DATA / "repository-0.1.tar.gz") as archive:
+        archive.extractall(tmp_path, filter="data")
+    return tmp_path
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        lambda root: _publish(root, "1.2.0", share=0.1),
+        lambda root: _promote(root, source="stable", into="new"),
+        lambda root: _withdraw(root, "1.0.0"),
+    ],
+)
+def test_a_repository_of_edgeops_0_1_is_brought_over(old, change):
+    change(old)
+    store = FolderStore(old / "repo")
+    served = read_served(store, load_keys(old / "keys"))
+    assert set(served.releases) == {"releases-tiny"}
+    assert all(path.startswith("channels/") for path in served.targets.signed.targets)
+    assert {"1.0.0", "1.1.0"} <= set(served.versions("tiny"))
+    for path, info in served.files().items():
+        name = f"{info.hashes['sha256']}.{path.split('/')[1]}"
+        parse_channel((old / "repo/targets/channels" / name).read_bytes(), path)
+    assert ("1.1.0", 1.0) in _versions(old)
+
+
+def test_renewing_it_with_all_keys_leaves_it_readable(old):
+    result = renew_verb(old, "repo", key="keys", now=NOW + timedelta(days=100))
+    assert "releases-tiny" in result["renewed"]
+    assert ("1.1.0", 1.0) in _versions(old)
+    _publish(old, "1.2.0", now=NOW + timedelta(days=101))
+    assert _versions(old)[0] == ("1.2.0", 1.0)
