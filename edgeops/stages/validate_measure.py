@@ -104,6 +104,8 @@ def _measure(job: Job, found: Found, events: Events) -> None:
     found.extra |= details(measured, found.trials.get("latency_vs_fp32", ()))
     found.extra["noise"] = noise.to_json()
     found.extra |= job.around.about()
+    if job.around.features and job.raw is None:
+        found.notes.append("features were made on the workbench: the device runs no Python")
     if taken := (measured.answers[0].get("outputs") or {}).get("predict"):
         found.extra["predict"] = taken
     _tell(found.figures, events, ("latency_p50_ms", "latency_vs_fp32", "peak_rss_mb", "model_mb"))

@@ -7,6 +7,7 @@ import json
 import numpy as np
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from hypothesis.extra.numpy import array_shapes, arrays
 
 from edgeops.errors import EdgeopsError
 from edgeops.runtime.rules import FORMAT, parse
@@ -132,6 +133,46 @@ def test_expressions_answer_or_are_refused(expression):
     step = {"name": "top", "kind": "classification"}
     rules = [{"when": expression, "answer": {"a": expression}}, {"answer": {"b": expression}}]
     _call({"format": FORMAT, "steps": [step], "rules": rules})
+
+
+ARRAYS = arrays(
+    st.sampled_from(["float32", "float64", "int8", "int64", "bool"]),
+    array_shapes(min_dims=0, max_dims=4, min_side=0, max_side=8),
+)
+PARTS = st.fixed_dictionaries(
+    {
+        "kind": st.just("detection"),
+        "form": st.just("ssd"),
+        "boxes": st.just("b"),
+        "scores": st.just("p"),
+    },
+    optional={
+        "background": st.integers(-1, 3),
+        "columns": st.booleans(),
+        "order": st.sampled_from(["xyxy", "yxyx", "cxcywh"]),
+        "apply": st.sampled_from(["none", "softmax", "sigmoid"]),
+        "size": st.just([8, 8]),
+        "priors": st.just({"strides": [4], "sizes": [[2, 4]]}),
+        "least": st.sampled_from([0, 0.5]),
+    },
+) | st.fixed_dictionaries(
+    {
+        "kind": st.sampled_from(["classification", "regression", "detection"]),
+        "output": st.just("p"),
+    },
+    optional={"form": st.just("yolo"), "apply": st.sampled_from(["none", "softmax", "sigmoid"])},
+)
+
+
+@given(PARTS, ARRAYS, ARRAYS)
+@settings(max_examples=400, deadline=None)
+def test_steps_take_any_output_or_refuse_it(step, boxes, scores):
+    try:
+        rules = parse({"format": FORMAT, "steps": [{"name": "s", **step}]})
+        answer = rules({}, {"b": boxes, "p": scores}, ("a",))
+    except EdgeopsError:
+        return
+    json.dumps(answer, allow_nan=False)
 
 
 @given(VALUES)

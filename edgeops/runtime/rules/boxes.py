@@ -80,6 +80,5 @@ def decoded(changes: Any, anchors: Any, variances: tuple[float, float]) -> Any:
     import numpy as np
 
     centres = changes[:, :2] * variances[0] * anchors[:, 2:] + anchors[:, :2]
-    with np.errstate(over="ignore"):
-        sizes = np.exp(changes[:, 2:] * variances[1]) * anchors[:, 2:]
+    sizes = np.exp(changes[:, 2:] * variances[1]) * anchors[:, 2:]
     return np.concatenate([centres, sizes], axis=1)

@@ -103,8 +103,13 @@ class Call:
             raise Fault(str(error)) from error
 
     def _stepped(self, step: Any) -> Any:
+        import numpy as np
+
+        outputs = self._outputs_of(step.model)
         try:
-            return step.run(self._outputs_of(step.model), self._labels, self._meta)
+            # What is not finite is refused in words; numpy need not say it as well.
+            with np.errstate(all="ignore"):
+                return step.run(outputs, self._labels, self._meta)
         except ValueError as error:
             message = f"step {step.name!r}: {error}"
             raise Fault(message) from error

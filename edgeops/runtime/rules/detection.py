@@ -81,8 +81,8 @@ class Detection:
         able = able[np.argsort(-best[able], kind="stable")][:_CANDIDATES]
         found, best, classes = self._corners(found, able), best[able], classes[able]
         groups = classes if self.by_class else np.zeros(len(classes), int)
-        if not np.isfinite(found).all():
-            message = "boxes come out as no finite numbers"
+        if not np.isfinite(found).all() or not np.isfinite(best).all():
+            message = "boxes or scores come out as no finite numbers"
             raise ValueError(message)
         kept = geometry.suppressed(found, best, groups, overlap=self.overlap, most=self.most)
         corners = self._returned(found[kept], meta)

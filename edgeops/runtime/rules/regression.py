@@ -42,7 +42,8 @@ class Regression:
         if values.size > MOST_VALUES:
             message = f"the output has {values.size} values, and the step takes {MOST_VALUES}"
             raise ValueError(message)
-        found: list[float] = (values * self.scale + self.offset).tolist()
+        scaled = numbers(values * self.scale + self.offset, "what the step makes of the output")
+        found: list[float] = scaled.tolist()
         return found
 
     def example(self) -> Any:
