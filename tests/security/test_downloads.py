@@ -24,7 +24,7 @@ from tests.security._device import devices
 from tests.security._world import write
 
 CHECKOUT = Path(__file__).resolve().parents[2]
-PATIENCE = Limits(idle_s=0.3, grace_s=0.6, rate=50_000.0, tries=2, backoff_s=0.0)
+PATIENCE = Limits(idle_s=5.0, grace_s=1.0, rate=50_000.0, tries=2, backoff_s=0.0)
 _MOST = 64 << 20  # no answer of these servers is longer, whatever goes wrong
 
 
@@ -61,7 +61,7 @@ def _enormous(handler, data):
 
 
 def _silent(handler, data):
-    time.sleep(1.5)
+    time.sleep(2.0)
 
 
 def _cut(handler, data):
@@ -130,7 +130,7 @@ _HOW = {
     "dribbles": (_dribble, "download-slow"),
     "is endless": (_endless, "download-endless"),
     "is enormous": (_enormous, "download-endless"),
-    "is silent": (_silent, "repository-unreachable"),
+    "is silent": (_silent, "download-slow"),
     "is cut": (_cut, "repository-unreachable"),
     "is broken": (_broken, "repository-unreachable"),
     "goes round": (_round, "repository-unreachable"),
