@@ -1,5 +1,5 @@
 // One call of the model on ncnn: demo FOLDER [INPUT.bin ...]
-#include <ncnn/net.h>
+#include <net.h>
 
 #include <cstring>
 #include <exception>

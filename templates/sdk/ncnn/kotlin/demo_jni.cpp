@@ -1,7 +1,7 @@
 // Between Demo.kt and ncnn.
 #include <jni.h>
 
-#include <ncnn/net.h>
+#include <net.h>
 
 #include <cstring>
 #include <memory>
