@@ -41,6 +41,7 @@ _NAME = re.compile(
 _MACHINE = re.compile(r"(x86_64|amd64|aarch64|arm64|armv7l|armv6l|i686|riscv64|ppc64le|s390x)")
 _MAX_FILES = 20_000
 _MAX_METADATA = 4 << 20
+_MAX_UNPACKED = 2 << 30  # what a device unpacks at most (runtime.agent.wheels)
 
 
 @dataclass(frozen=True)
@@ -150,6 +151,8 @@ def _check_entries(path: Path, archive: zipfile.ZipFile) -> None:
     entries = archive.infolist()
     if len(entries) > _MAX_FILES:
         raise _malformed(path, f"it has {len(entries)} files")
+    if sum(entry.file_size for entry in entries) > _MAX_UNPACKED:
+        raise _malformed(path, f"it unpacks to more than the {_MAX_UNPACKED} bytes a device takes")
     for entry in entries:
         pure = PurePosixPath(entry.filename)
         kind = stat.S_IFMT(entry.external_attr >> 16)

@@ -166,6 +166,13 @@ def test_what_is_no_archive_is_refused(tmp_path, data):
     assert _code(read_wheel, path) == ("wheel-malformed", 3)
 
 
+def test_a_wheel_that_no_device_would_unpack_is_refused_before_it_is_read(tmp_path, monkeypatch):
+    monkeypatch.setattr("edgeops.package.wheel._MAX_UNPACKED", 1000)
+    monkeypatch.setattr(zipfile.ZipFile, "testzip", lambda _: pytest.fail("it was unpacked"))
+    path = make_wheel(tmp_path, files={"onnxruntime/zeros": bytes(5000)})
+    assert _code(read_wheel, path) == ("wheel-malformed", 3)
+
+
 def test_a_wheel_that_is_not_there_is_said(tmp_path):
     path = tmp_path / "onnxruntime-1.20.0-cp311-cp311-linux_aarch64.whl"
     assert _code(read_wheel, path) == ("wheel-missing", 3)
