@@ -6,6 +6,7 @@ import errno
 import io
 import json
 import os
+import shutil
 import threading
 import zipfile
 from dataclasses import replace
@@ -724,6 +725,39 @@ def test_policy_that_cannot_be_read_is_told_by_status(repo, go, home):
     told = status(home)
     assert told["current"]["version"] == "1.0.0"
     assert "policy" in told["problem"]
+
+
+def cut(path):
+    os.truncate(path, path.stat().st_size // 2)
+
+
+@pytest.mark.parametrize(
+    "spoil", [flip, cut, lambda path: path.unlink()], ids=["flip", "cut", "gone"]
+)
+def test_any_file_of_a_home_may_be_damaged(repo, go, home, tmp_path, spoil):
+    """One update later all is well again; until then what is served is whole or refused."""
+    repo.publish(release(repo))
+    go()
+    two = repo.publish(release(repo, "2.0.0"))
+    go()
+    rollback(home)
+    go(retry=True)
+    saved = tmp_path / "saved"
+    shutil.copytree(home, saved, symlinks=True)
+    names = sorted(
+        p.relative_to(home) for p in home.rglob("*") if p.is_file() and not p.is_symlink()
+    )
+    seen = 0
+    for name in (name for name in names if not str(name).endswith("lock")):
+        shutil.rmtree(home)
+        shutil.copytree(saved, home, symlinks=True)
+        spoil(home / name)
+        status(home)
+        assert go(verify=True, retry=True)["outcome"] in ("updated", "current"), name
+        assert served(home) == two.digest, name
+        tidy(home)
+        seen += 1
+    assert seen > 15
 
 
 def test_home_that_is_none_is_told_so(tmp_path):

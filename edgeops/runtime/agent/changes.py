@@ -78,10 +78,10 @@ def finish_rollback(home: Home, state: State) -> State:
 
 
 def _point(home: Home, state: State) -> State:
-    """Let the links say what the state says, as far as the slots are there."""
+    """Let the links say what the state says; a state that names no slot is corrected by them."""
     current, previous = (
-        slot if slot is not None and home.slot(slot).is_dir() else None
-        for slot in (state.current, state.previous)
+        slot if slot is not None and home.slot(slot).is_dir() else home.shown(link)
+        for slot, link in ((state.current, home.current), (state.previous, home.previous))
     )
     home.point(home.current, current)
     home.point(home.previous, previous)

@@ -28,8 +28,9 @@ def heal(path: Path) -> bool:
     home = Home(path)
     state = home.read()
     bad = {slot: slots.damaged(home.slot(slot)) for slot in (state.current, state.previous) if slot}
-    if state.previous is not None and not (home.slot(state.previous) / BUNDLE).exists():
-        bad[state.previous] = []  # nobody can tell: whoever loads it will
+    back = state.previous
+    if back and state.current and bad[state.current] and not (home.slot(back) / BUNDLE).exists():
+        bad[back] = []  # nobody can tell, and it is all there is: whoever loads it will see
     if not any(bad.values()):
         return False
     for slot, names in bad.items():

@@ -116,13 +116,7 @@ def parse_state(data: bytes) -> State:
         if state.state not in lifecycle.STATES:
             message = f"there is no state {state.state!r}"
             raise ValueError(message)
-        told = [entry[name] for entry in state.refused.values() for name in ("why", "at")]
-        if not all(type(text) is str for text in told):
-            message = "a refusal has no reason or time"
-            raise ValueError(message)
-        if type(state.warm_ups) is not int or type(state.clock) is not dict:
-            message = "a field is of another kind"
-            raise ValueError(message)
+        _check(state)
     except (LookupError, TypeError, AttributeError, RecursionError) as error:
         message = f"{type(error).__name__}: {error}"
         raise ValueError(message) from error
@@ -164,7 +158,7 @@ class Home:
             problem = "state.json is gone" if self.linked(self.current) else ""
         except (ValueError, OSError) as error:
             problem = f"state.json is damaged: {error}"
-        current, previous = (self._shown(link) for link in (self.current, self.previous))
+        current, previous = (self.shown(link) for link in (self.current, self.previous))
         return State(current=current, previous=previous, problem=problem)
 
     def write(self, state: State) -> State:
@@ -214,7 +208,7 @@ class Home:
         finally:
             os.close(handle)
 
-    def _shown(self, link: Path) -> Slot | None:
+    def shown(self, link: Path) -> Slot | None:
         """Return what a link points at, from the bundle.json in its slot."""
         name = self.linked(link)
         if not name:
@@ -239,6 +233,21 @@ def existing(path: Path) -> Home:
         why="it has no state.json: nothing was ever installed there",
         fix="name the folder that edgeops-agent update --home wrote",
     )
+
+
+def _check(state: State) -> None:
+    """Raise ValueError or TypeError unless every field is of its kind: disks damage files."""
+    told = [entry[name] for entry in state.refused.values() for name in ("why", "at")]
+    told += [state.device_id, state.target]
+    told += [text for text in (state.last_checked, state.last_verified, state.expires) if text]
+    for terms in (state.available, state.probation):
+        told += [] if terms is None else list(dict(terms).values())
+    if not all(type(text) is str for text in told):
+        message = "a text is none"
+        raise ValueError(message)
+    if type(state.warm_ups) is not int or type(state.clock) is not dict:
+        message = "a field is of another kind"
+        raise ValueError(message)
 
 
 def _slot(value: Any) -> Slot | None:

@@ -180,9 +180,17 @@ class _Run:
 
     def _anchor(self) -> bytes:
         """Return the root of trust: the one of the first update, for ever."""
-        if self.home.root.is_file():
-            return self.home.root.read_bytes()
         path = self.options.root
+        if self.home.root.is_file():
+            kept = self.home.root.read_bytes()
+            try:
+                check_root(kept, str(self.home.root))
+            except TrustError:
+                if path is None:
+                    raise
+                log.write(self.home.path, "root-damaged", instead=str(path))
+            else:
+                return kept
         try:
             if path is None:
                 raise FileNotFoundError(errno.ENOENT, "no --root was given")
