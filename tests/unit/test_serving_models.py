@@ -32,12 +32,16 @@ class Runner:
     """A model that answers a number, or raises what it is given."""
 
     isolated, ready = False, True
+    took = 0.0
 
     def __init__(self, number, fallback=None, rises=None) -> None:
         self.slot, self.digest, self.version = Path(f"/slots/{number}"), f"sha256:{number}", "1"
         self.inputs, self.tensors = (), (Y,)
         self.number, self.declared, self.rises = number, fallback, rises
         self.closed = threading.Event()
+
+    def began(self, asked):
+        return asked - self.took
 
     def predict(self, inputs):
         assert not self.closed.is_set()
@@ -65,7 +69,7 @@ def made(tmp_path, *runners, options=QUICK, **callbacks):
     """Return a serving whose current and previous models are these, and its clock."""
     clock = Clock()
     serving = Serving(tmp_path, options, clock=clock, **callbacks)
-    serving._line = Line(*(Model(runner, options, clock=clock) for runner in runners))
+    serving._put(Line(*(Model(runner, options, 20.0, clock) for runner in runners)))
     return serving, clock
 
 
@@ -178,6 +182,26 @@ def test_model_that_opens_too_often_is_given_up_once(tmp_path):
     assert [name for name, _ in told] == ["2"]
     assert "not-finite" in told[0][1]
     assert bad.closed.wait(10)
+
+
+@pytest.mark.parametrize(
+    ("old_took", "current"), [(0.01, "sha256:1"), (0.5, "sha256:2"), (None, "sha256:2")]
+)
+def test_slow_model_is_given_up_when_the_old_one_is_quicker(tmp_path, old_took, current):
+    """On a machine that has too much to do both are slow, and alone even a slow answer is one."""
+    slow = Runner(2)
+    slow.took = 0.5
+    runners = [slow]
+    if old_took is not None:
+        runners.append(Runner(1))
+        runners[1].took = old_took
+    serving, clock = made(tmp_path, *runners)
+    for _ in range(1000):
+        asked(serving)
+        clock.now += 0.1
+    assert serving.line.current.digest == current
+    if old_took is None:
+        assert serving.line.current.faults == {}
 
 
 def test_hanging_call_is_given_up_and_abandoned_when_it_ends(tmp_path):

@@ -56,6 +56,7 @@ class Child:
     def __init__(self, slot: Path, options: Options) -> None:
         self.slot, self._options = slot, options
         self._lock = threading.Lock()
+        self._began = threading.local()
         self._closed = False
         self._process: subprocess.Popen[bytes] | None = None
         self._socket: socket.socket | None = None
@@ -86,6 +87,10 @@ class Child:
         """Answer one request; raises what the predictor raises there, Hung or Crashed."""
         return self._call("predict", inputs, self._options.call_timeout_s)
 
+    def began(self, asked: float) -> float:
+        """Return when this thread's last call really began, after it had waited for others."""
+        return max(asked, getattr(self._began, "at", asked))
+
     def run(self, arrays: Mapping[str, Any]) -> dict[str, Any]:
         """Answer arrays of the model itself, without features and rules."""
         return self._call("run", arrays, self._options.call_timeout_s)
@@ -103,6 +108,7 @@ class Child:
         if self._socket is None:
             raise Away("its process is being started again")
         with self._lock:
+            self._began.at = time.monotonic()
             link = self._socket
             if link is None:
                 raise Away("its process is being started again")

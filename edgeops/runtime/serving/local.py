@@ -64,6 +64,10 @@ class Local:
         """Return True: it is loaded as long as this process is."""
         return True
 
+    def began(self, asked: float) -> float:
+        """Return when this thread's last call really began: calls wait for nobody."""
+        return asked
+
     def run(self, arrays: Mapping[str, Any]) -> dict[str, Any]:
         """Answer arrays of the model itself, without features and rules."""
         return dict(self._session.run(arrays))

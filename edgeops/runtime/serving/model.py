@@ -48,8 +48,8 @@ def load(slot: Path, options: Options) -> Local | Child:
 class Model:
     """A model that may be called from many threads and closed once nobody calls it.
 
-    ``bound_ms`` is what its response times are held against, None for nothing; ``clock`` counts
-    seconds.
+    ``bound_ms`` is what its response times are held against, None for nothing, and only while there is
+    an ``alternative``: a slow answer is better than none. ``clock`` counts seconds.
     """
 
     def __init__(
@@ -66,6 +66,7 @@ class Model:
         self.bound_ms = bound_ms
         self.faults: dict[str, int] = {}
         self.why = ""
+        self.alternative = False
         self._options, self._clock = options, clock
         self._rules = _rules(options)
         self._lock = threading.Lock()
@@ -74,12 +75,7 @@ class Model:
         self._calls = 0
         self._closing = False
         self._checks = Checks(runner.tensors, finite=options.finite)
-        self._slow_ms = self._limit(bound_ms)
-
-    def bound_to(self, bound_ms: float | None) -> None:
-        """Hold its response times against another bound from now on."""
-        self.bound_ms = bound_ms
-        self._slow_ms = self._limit(bound_ms)
+        self.slow_ms = self._limit(bound_ms)
 
     def acquire(self) -> bool:
         """Count a call, so that the model stays; False when it is gone already."""
@@ -150,7 +146,7 @@ class Model:
         if found is not None:
             raise self._fault(*found)
         now = clock()
-        self._good((now - begun) * 1000, now)
+        self._good((now - self.runner.began(begun)) * 1000, now)
         return answer
 
     def expire(self) -> int:
@@ -170,6 +166,21 @@ class Model:
                 if overdue is not None:
                     overdue()
         return expired
+
+    @property
+    def merely_slow(self) -> bool:
+        """Return whether nothing but slow answers is held against it."""
+        return {kind for _, kind in self.breaker.faults} == {rules_of.SLOW}
+
+    def pardon(self) -> None:
+        """Forget its faults: they were those of the machine."""
+        with self._lock:
+            self.breaker = Breaker()
+
+    def begin_anew(self) -> None:
+        """Count the last 20 response times from now on."""
+        with self._lock:
+            self.times.forget_last()
 
     def forgive(self, kind: str) -> None:
         """Take back a fault that turned out to be the request's."""
@@ -201,7 +212,7 @@ class Model:
         }
 
     def _good(self, took_ms: float, now: float) -> None:
-        limit, slow_ms = self._slow_ms, None
+        limit, slow_ms = self.slow_ms if self.alternative else None, None
         with self._lock:
             self.times.add(took_ms, now)
             last = self.times.last()

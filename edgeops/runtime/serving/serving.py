@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from edgeops.errors import MissingError, RefusedError
 from edgeops.runtime.serving import gate as gates
-from edgeops.runtime.serving.breaker import BY_REQUEST, CLOSED
+from edgeops.runtime.serving.breaker import BY_REQUEST, CLOSED, OPEN
 from edgeops.runtime.serving.candidate import Candidate
 from edgeops.runtime.serving.model import Model, Unanswered, load
 from edgeops.runtime.serving.place import aimed, led_to
@@ -126,7 +126,7 @@ class Serving:
         model = Model(load(slot, options), options, options.warm_bound_ms, self._clock)
         with self._control:
             old = self._line
-            self._line = Line(model, None, self._clock(), 0)
+            self._put(Line(model, None, self._clock(), 0))
         self._retire(old.current, old.previous)
 
     def prepare(self, slot: Path, options: Options | None = None) -> Verdict:
@@ -180,7 +180,7 @@ class Serving:
                 )
             self._candidate = None
             old = self._line
-            self._line = Line(model, old.current, self._clock(), 0)
+            self._put(Line(model, old.current, self._clock(), 0))
         self._retire(old.previous)
         return self._line
 
@@ -199,7 +199,7 @@ class Serving:
                 return False
             self._shun(line.current, reason)
             served = line.previous.times.count
-            self._line = Line(line.previous, None, self._clock(), served)
+            self._put(Line(line.previous, None, self._clock(), served))
         self._retire(line.current)
         return True
 
@@ -259,6 +259,13 @@ class Serving:
             "trouble": self.trouble,
         }
 
+    def _put(self, line: Line) -> None:
+        for model in (line.current, line.previous):
+            if model is not None:
+                other = model is line.current and line.previous is not None
+                model.alternative = other or model.runner.fallback() is not None
+        self._line = line
+
     def _end_probation(self) -> None:
         with self._control:
             line = self._line
@@ -271,7 +278,7 @@ class Serving:
             over = gates.over(served, since, options.probation_requests, options.probation_s)
             if not over:
                 return
-            self._line = Line(line.current, None, line.since, line.served)
+            self._put(Line(line.current, None, line.since, line.served))
         self._retire(line.previous)
         threading.Thread(target=self._kept, name="edgeops-kept", daemon=True).start()
 
@@ -293,6 +300,11 @@ class Serving:
     def _review(self, model: Model) -> None:
         """Give a model up that is beyond mending; the previous one takes over first."""
         if not model.exhausted():
+            previous = self._line.previous
+            if previous is not None and model.merely_slow and model.breaker.state == OPEN:
+                previous.begin_anew()  # what it answers from now on is what tells
+            return
+        if self._is_the_machines(model):
             return
         with self._control:
             if self._line.current is not model or model.digest in self.refused:
@@ -303,6 +315,22 @@ class Serving:
         threading.Thread(
             target=self._given_up, args=(model.slot, reason), name="edgeops-back", daemon=True
         ).start()
+
+    def _is_the_machines(self, model: Model) -> bool:
+        """Return whether a model is slow and nothing shows that it is to blame.
+
+        That shows in the previous one, which answered meanwhile and was quicker.
+        """
+        if not model.merely_slow:
+            return False
+        previous, limit = self._line.previous, model.slow_ms
+        if previous is None or limit is None:
+            return True
+        last = previous.times.last()
+        if last is not None and last <= limit:
+            return False
+        model.pardon()
+        return True
 
     def _fall_back(self, line: Line, why: str) -> Answer:
         for model in (line.current, line.previous):
