@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import errno
 import stat
+import struct
 import zipfile
 import zlib
 from pathlib import PurePosixPath
@@ -21,6 +23,10 @@ _MOST_TOTAL = 2 << 30
 _MOST_RATIO = 200
 _SMALL = 1 << 20
 _PIECE = 1 << 18
+# What a disk says of names that are too long, taken, or lie below a file; or of a broken offset.
+_NAMES = frozenset(
+    {errno.EINVAL, errno.ENAMETOOLONG, errno.EEXIST, errno.ENOTDIR, errno.EISDIR, errno.EILSEQ}
+)
 
 
 def unpack_wheel(wheel: Path, site: Path) -> None:
@@ -34,18 +40,23 @@ def unpack_wheel(wheel: Path, site: Path) -> None:
             entries = archive.infolist()
             _check(wheel, entries)
             for entry in entries:
-                if not entry.is_dir():
+                if not entry.filename.endswith("/"):
                     _extract(archive, entry, site)
     except (
         zipfile.BadZipFile,
         zlib.error,
-        NotImplementedError,
+        struct.error,
+        LookupError,
+        ValueError,
+        OverflowError,
         RuntimeError,
         EOFError,
-        FileExistsError,
-        NotADirectoryError,
     ) as error:
         raise _unsafe(wheel, f"it is no sound archive: {error}") from error
+    except OSError as error:
+        if error.errno not in _NAMES:
+            raise
+        raise _unsafe(wheel, f"a name in it cannot be one: {error}") from error
 
 
 def _check(wheel: Path, entries: list[zipfile.ZipInfo]) -> None:
@@ -54,7 +65,7 @@ def _check(wheel: Path, entries: list[zipfile.ZipInfo]) -> None:
     seen: set[str] = set()
     total = packed = 0
     for entry in entries:
-        name = entry.filename.rstrip("/") if entry.is_dir() else entry.filename
+        name = entry.filename.removesuffix("/")
         parts = name.split("/")
         if not name.isprintable() or "\\" in name or ":" in name:
             raise _unsafe(wheel, f"a file has the name {name!r}")
@@ -79,7 +90,7 @@ def _extract(archive: zipfile.ZipFile, entry: zipfile.ZipInfo, site: Path) -> No
     place = site / entry.filename
     files.mkdir(place.parent)
     if place.exists():
-        raise FileExistsError(f"{entry.filename} is there already, from another wheel")
+        raise ValueError(f"{entry.filename} is there already, from another wheel")
     with archive.open(entry) as source, files.Sink(place) as sink:
         while piece := source.read(_PIECE):
             sink.write(piece)
