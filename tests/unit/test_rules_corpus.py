@@ -139,33 +139,63 @@ def test_hand_signs_are_named_by_an_integer_output(corpus, tmp_path):
     assert np.mean(found == np.array(chain.labels)[labels]) == pytest.approx(model.top1, abs=1e-4)
 
 
-def test_words_are_named_by_an_int8_model(corpus, tmp_path):
+def _litert(corpus, file, folder):
+    """Return a session of a .tflite file as it is."""
     from edgeops.core.variant import Variant, entries, write_variant
     from edgeops.model.source import open_source
+    from edgeops.runtime.session import load_session
 
     if registry.get("engines", "litert").available() is not None:
         pytest.skip("litert is not installed")
+    folder.mkdir()
+    copy = folder / "model.tflite"
+    copy.write_bytes((corpus / file).read_bytes())
+    source = open_source(copy)
+    tensors = {"inputs": source.inputs, "outputs": source.outputs, "files": entries(folder)}
+    about = Variant("litert", "2.1", "int8", copy.name, source="sha256:0", **tensors)
+    write_variant(folder, about)
+    return load_session(folder)
+
+
+def test_words_are_named_by_an_int8_model(corpus, tmp_path):
     model = MODELS["kws_int8"]
     path = model.data(corpus, tmp_path / "d.npz")
-    folder = tmp_path / "v"
-    folder.mkdir()
-    file = folder / "model.tflite"
-    file.write_bytes((corpus / model.file).read_bytes())
-    source = open_source(file)
-    about = Variant(
-        "litert",
-        "2.1",
-        "int8",
-        "model.tflite",
-        source.inputs,
-        source.outputs,
-        "sha256:0",
-        entries(folder),
-    )
-    write_variant(folder, about)
     step = {"name": "top", "kind": "classification"}
     rules = _rules(steps=[step], rules=[{"answer": {"word": "top[0].index"}}])
-    from edgeops.runtime.session import load_session
-
-    found, labels = _accuracy(Chain(load_session(folder), None, rules), path, "word", 200)
+    session = _litert(corpus, model.file, tmp_path / "v")
+    found, labels = _accuracy(Chain(session, None, rules), path, "word", 200)
     assert np.mean(found == labels) > 0.85
+
+
+HEARD = ("silence", "unknown", "yes", "no")
+
+
+def test_a_folder_of_recordings_is_heard(corpus, tmp_path):
+    from edgeops.project.datasets import load_samples
+    from edgeops.project.documents import raw_samples
+
+    session = _litert(corpus, "micro_speech/micro_speech_quantized.tflite", tmp_path / "v")
+    steps = [{"length": 16000}, "micro_frontend"]
+    steps += [{"quantize": {"scale": 666 / 256, "zero_point": -128}}, {"reshape": [1960]}]
+    sound = {"kind": "audio", "rate": 16000, "steps": steps}
+    (tensor,) = session.inputs
+    features = parse_features(
+        {
+            "format": "edgeops.features/1",
+            "inputs": {"sound": sound},
+            "outputs": {tensor.name: {"from": "sound"}},
+        }
+    )
+    sounds = tmp_path / "sounds"
+    sounds.mkdir()
+    for name in ("yes", "no", "silence"):
+        file = f"{name}_1000ms.wav"
+        (sounds / file).write_bytes((corpus / "micro_speech" / file).read_bytes())
+    rows = "".join(f"{name}_1000ms.wav,{name}\n" for name in ("yes", "no", "silence"))
+    (sounds / "labels.csv").write_text(f"file,labels\n{rows}")
+    step = {"name": "top", "kind": "classification", "labels": list(HEARD)}
+    rules = _rules(steps=[step], rules=[{"answer": {"word": "top[0].label"}}])
+    samples = load_samples("sounds", tmp_path)
+    raw = raw_samples(samples, features)
+    outputs, _ = run_samples(Chain(session, features, rules), raw)
+    assert outputs["word"].tolist() == samples.labels.tolist()
