@@ -179,7 +179,8 @@ def sign_root(path: Path, others: Sequence[Path] = ()) -> dict[str, Any]:
     """Sign a root that waits for signatures, and put it in force when it has enough.
 
     ``path`` is a keys folder, or a copy of its ``pending.root.json`` that a holder of a root key
-    was sent: that is signed in place. ``others`` are root keys or folders of them. Raises
+    was sent: that is signed in place, and the result says which keys it names, to be compared with
+    what the holder was told. ``others`` are root keys or folders of them. Raises
     InputError ``rotation-none``, MissingError ``keys-missing``.
     """
     from tuf.api.metadata import Metadata
@@ -202,6 +203,9 @@ def sign_root(path: Path, others: Sequence[Path] = ()) -> dict[str, Any]:
     return {
         "root": str(path),
         "version": metadata.signed.version,
+        "expires": metadata.signed.expires.isoformat(),
+        "keys": {role: _keyids(metadata, role) for role in ROLES},
+        "threshold": metadata.signed.roles["root"].threshold,
         "signatures": len(metadata.signatures),
         "complete": False,
     }

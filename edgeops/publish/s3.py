@@ -45,6 +45,7 @@ class S3Store:
         self._bucket = bucket
         self._prefix = prefix.strip("/") + "/" if prefix.strip("/") else ""
         self._made = client
+        self._bucket_seen = False
 
     def at(self, location: str, base: Path) -> S3Store:
         """Return the store for ``s3://bucket/prefix``; ``base`` means nothing here."""
@@ -121,12 +122,20 @@ class S3Store:
         try:
             yield
         finally:
-            with self._errors(LOCK):
-                if (
-                    self._client.head_object(Bucket=self._bucket, Key=self._key(LOCK))["ETag"]
-                    == tag
-                ):
-                    self._client.delete_object(Bucket=self._bucket, Key=self._key(LOCK))
+            self._unlock(tag)
+
+    def _unlock(self, tag: str) -> None:
+        """Remove the lock unless somebody took it over or removed it."""
+        from botocore.exceptions import ClientError
+
+        key = self._key(LOCK)
+        with self._errors(LOCK):
+            try:
+                if self._client.head_object(Bucket=self._bucket, Key=key)["ETag"] == tag:
+                    self._client.delete_object(Bucket=self._bucket, Key=key)
+            except ClientError as error:
+                if _code(error) not in _GONE:
+                    raise
 
     def _lock(self, mine: bytes) -> str:
         from botocore.exceptions import ClientError
@@ -213,11 +222,14 @@ class S3Store:
         """Tell a bucket that is not there from an object that is not."""
         from botocore.exceptions import ClientError
 
+        if self._bucket_seen:
+            return
         try:
             self._client.head_bucket(Bucket=self._bucket)
         except ClientError as error:
             if _code(error) not in _NOT_ALLOWED:  # who may only read objects may not ask this
                 raise
+        self._bucket_seen = True
 
     @contextmanager
     def _errors(self, path: str) -> Iterator[None]:

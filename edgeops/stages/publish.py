@@ -87,12 +87,19 @@ class Publish:
     def preflight(
         self, root: Path, project: Project, target: Target | None, options: PublishOptions
     ) -> Sequence[Finding]:
-        """Return nothing; raises MissingError ``keys-missing`` or ``store-unknown``."""
-        del project, target
-        from edgeops.publish.stores import open_store
-        from edgeops.stages.publish_mirror import is_registry
+        """Return nothing; raises MissingError ``keys-missing`` or ``store-unknown``.
 
+        And InputError for a share, cohort, runtime or expiry that is none.
+        """
+        del project, target
+        from edgeops.publish.channels import parse_terms
+        from edgeops.publish.stores import open_store
+        from edgeops.stages.publish_mirror import check_terms, is_registry
+
+        said = options.cohort, options.minimum_runtime, options.expires
+        parse_terms(options.share, *said)
         if is_registry(options.to):
+            check_terms(options.to, options.share, said)
             return ()
         open_store(options.to, root)
         check_keys(root / options.key)

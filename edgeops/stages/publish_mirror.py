@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING, Any
 from edgeops.errors import InputError
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from edgeops.core.events import Events
     from edgeops.package.bundle import Bundle
     from edgeops.stages.publish import PublishRequest
@@ -20,26 +22,30 @@ def is_registry(location: str) -> bool:
     return location.startswith(SCHEMES)
 
 
+def check_terms(to: str, share: float | None, said: Sequence[object]) -> None:
+    """Refuse what only a signed repository can say; raises InputError ``mirror-terms``."""
+    if share not in (None, 1.0) or any(said):
+        raise InputError(
+            "mirror-terms",
+            "a registry gives a bundle to everyone who asks",
+            where=to,
+            why="shares, cohorts, a minimum runtime and expiry are in the signed channel of a "
+            "repository, and a registry has none",
+            fix="publish to a folder or to s3:// for devices, and to oci:// without these",
+        )
+
+
 def mirror_bundle(bundle: Bundle, request: PublishRequest, *, events: Events) -> dict[str, Any]:
     """Put an opened and checked bundle into a registry, and return the result.
 
-    Raises InputError ``mirror-terms`` for what only a signed repository can say, and what
-    :func:`edgeops.publish.mirror.mirror` raises.
+    Raises InputError ``mirror-terms``, and what :func:`edgeops.publish.mirror.mirror` raises.
     """
     from edgeops.package.layout import MAX_INDEX, SIGNATURE_TYPE
     from edgeops.publish.mirror import Mirrored, mirror
     from edgeops.publish.registry import Registry, parse_address
 
-    said = request.share not in (None, 1.0), request.cohort, request.minimum_runtime
-    if any(said) or request.expires or request.reinstate:
-        raise InputError(
-            "mirror-terms",
-            "a registry gives a bundle to everyone who asks",
-            where=request.to,
-            why="shares, cohorts, a minimum runtime and expiry are in the signed channel of a "
-            "repository, and a registry has none",
-            fix="publish to a folder or to s3:// for devices, and to oci:// without these",
-        )
+    said = request.cohort, request.minimum_runtime, request.expires, request.reinstate
+    check_terms(request.to, request.share, said)
     signature = bundle.signature_descriptor
     manifests = {bundle.digest} | ({signature.digest} if signature else set())
     mirrored = Mirrored(

@@ -56,12 +56,15 @@ def published(place: Place) -> Earlier:
     The repository is trusted through root.json in the keys folder of the stage that publishes.
     """
     from edgeops.publish.stores import open_store
+    from edgeops.stages.publish_mirror import is_registry
 
     spec = place.project.stage_using("publish")
     if spec is None:
         return Earlier("the published variant", absent="the project has no stage that publishes")
     options = spec.options
     label = f"what {options.to} offers on {options.channel}"
+    if is_registry(options.to):
+        return Earlier(label, absent="a registry has no signed channel to compare with")
     anchor = place.root / options.key / "root.json"
     try:
         store = open_store(options.to, place.root)

@@ -11,7 +11,11 @@ if TYPE_CHECKING:
 def view(result: Mapping[str, Any]) -> Iterator[str]:
     """Yield where the public parts lie, what to keep safe, and which signatures are missing."""
     if "public" not in result:
-        yield f"{result['root']} has {result['signatures']} signatures: send it back"
+        yield f"signed    {result['root']}   version {result['version']}, which from now on trusts"
+        for role, keyids in result["keys"].items():
+            least = f", {result['threshold']} of them" if role == "root" else ""
+            yield f"          {role} {' '.join(keyid[:16] for keyid in keyids)}{least}"
+        yield f"it has {result['signatures']} signatures: send it back if these are the right keys"
         return
     if result.get("complete") is False:
         yield f"waits     {result['pending']}   version {result['version']}"

@@ -245,7 +245,9 @@ def test_holders_of_root_keys_sign_one_after_another(three, role):
     load_keys(keys)  # publishing goes on with the old keys meanwhile
     # The second holder is sent the file, signs it where the key is, and sends it back.
     shutil.copy(keys / "pending.root.json", three / "sent.json")
-    sign_root(three / "sent.json", [three / "holder2" / "root-2.pem"])
+    told = sign_root(three / "sent.json", [three / "holder2" / "root-2.pem"])
+    assert told["keys"][role] != old.signed.roles[role].keyids
+    assert (told["threshold"], told["signatures"]) == (2, 3 if role == "root" else 2)
     shutil.copy(three / "sent.json", keys / "pending.root.json")
     done = sign_root(keys)
     assert done["complete"] is True

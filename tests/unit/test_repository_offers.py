@@ -413,3 +413,42 @@ def test_renewing_it_with_all_keys_leaves_it_readable(old):
     assert ("1.1.0", 1.0) in _versions(old)
     _publish(old, "1.2.0", now=NOW + timedelta(days=101))
     assert _versions(old)[0] == ("1.2.0", 1.0)
+
+
+# What edgeops.yaml says.
+
+
+def test_the_stage_takes_the_terms_from_edgeops_yaml(tmp_path):
+    from edgeops.project.load import load_project
+    from edgeops.stages.publish import Publish
+
+    (tmp_path / "edgeops.yaml").write_text(
+        "project: tiny\nversion: 1.0.0\nmodel: model.onnx\n"
+        "targets:\n  gateway: {engine: onnxruntime, device: local, precision: fp32}\n"
+        "stages:\n  pack: {}\n  publish:\n    to: repo\n    share: 0.1\n"
+        "    cohort: [region=eu, memory_mb>=512]\n    minimum_runtime: 0.3.0\n"
+        "    expires: 30d\n    deltas: 2\n"
+    )
+    project = load_project(tmp_path)
+    options = project.stage_using("publish").options
+    assert (options.share, options.cohort) == (0.1, ("region=eu", "memory_mb>=512"))
+    assert (options.minimum_runtime, options.expires, options.deltas) == ("0.3.0", "30d", 2)
+    params = Publish().plan(project, None, options).params
+    assert {"stages.publish.share", "stages.publish.cohort"} <= set(params)
+
+
+@pytest.mark.parametrize(
+    ("options", "code"),
+    [
+        ({"share": 2.0}, "share-invalid"),
+        ({"cohort": ("eu",)}, "cohort-invalid"),
+        ({"expires": "soon"}, "expires-invalid"),
+        ({"to": "oci://127.0.0.1:1/a", "share": 0.5}, "mirror-terms"),
+    ],
+)
+def test_terms_that_are_none_are_found_before_anything_runs(tmp_path, options, code):
+    from edgeops.stages.publish import Publish, PublishOptions
+
+    init_keys(tmp_path / "keys")
+    found = _code(Publish().preflight, tmp_path, None, None, PublishOptions(key="keys", **options))
+    assert found == (code, 3)
