@@ -39,6 +39,9 @@ def convert(
     via: Annotated[
         str, typer.Option(metavar="ROUTE", help="Another converter of the engine, as onnx2tf.")
     ] = "",
+    features: Annotated[
+        str, typer.Option(metavar="FILE", help="features.yaml, when the samples are raw.")
+    ] = "",
     as_json: JsonFlag = False,
 ) -> None:
     """Convert a model for an engine and prove it equal."""
@@ -46,6 +49,16 @@ def convert(
     from edgeops.views.convert import view
 
     request = Request(
-        console.root(ctx), model, to, out, precision, data, input_shape or [], simplify, form, via
+        console.root(ctx),
+        model,
+        to,
+        out,
+        precision,
+        data,
+        input_shape or [],
+        simplify,
+        form,
+        via,
+        features,
     )
     console.present(lambda events: convert_verb(request, events=events), view, as_json=as_json)

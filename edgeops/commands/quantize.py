@@ -56,6 +56,9 @@ def quantize(
     output: Annotated[
         str, typer.Option(metavar="NAME", help="The output that the metric looks at.")
     ] = "",
+    features: Annotated[
+        str, typer.Option(metavar="FILE", help="features.yaml, when the samples are raw.")
+    ] = "",
     as_json: JsonFlag = False,
 ) -> None:
     """Make an int8 variant within an accuracy budget."""
@@ -66,5 +69,5 @@ def quantize(
     root, kept = console.root(ctx), tuple(keep_float or ())
     options = QuantizeOptions(max_drop, scheme, method, per_channel, kept, samples)
     data = (calibration, evaluation, metric, output)
-    request = Request(root, model, to, *data, precision, out, options)
+    request = Request(root, model, to, *data, precision, out, options, features)
     console.present(lambda events: quantize_verb(request, events=events), view, as_json=as_json)

@@ -41,6 +41,7 @@ class Request:
     simplify: bool = True
     form: str = ""
     via: str = ""
+    features: str = ""
 
 
 @dataclass(frozen=True)
@@ -72,6 +73,7 @@ def convert_verb(request: Request, *, events: Events) -> dict[str, Any]:
         request.root / (request.out or name),
         recipe,
         data=request.data,
+        features=request.features,
         root=request.root,
         events=events,
     )

@@ -31,6 +31,7 @@ class Request:
     precision: str
     out: Path | None
     options: QuantizeOptions
+    features: str = ""
 
 
 def quantize_verb(request: Request, *, events: Events) -> dict[str, Any]:
@@ -56,6 +57,7 @@ def quantize_verb(request: Request, *, events: Events) -> dict[str, Any]:
                 request.engine,
                 source,
                 data=request.calibration or request.evaluation,
+                features=request.features,
                 root=root,
                 events=events,
             )
@@ -65,7 +67,7 @@ def quantize_verb(request: Request, *, events: Events) -> dict[str, Any]:
             root=root,
             precision=request.precision,
             options=request.options,
-            data=Data(request.calibration, request.evaluation),
+            data=Data(request.calibration, request.evaluation, request.features or None),
             metric=request.metric or "",
             output=request.output,
             events=events,

@@ -33,6 +33,19 @@ def test_a_threshold_that_nothing_reaches_leaves_no_accuracy(project, capsys):
     assert json.loads(capsys.readouterr().out)["figures"]["accuracy"]["value"] == 0
 
 
+def test_convert_and_quantize_take_raw_samples(project, capsys):
+    root, model = str(project), "v/model.onnx"
+    raw = ("--features", "features.yaml")
+    argv = ["convert", model, "--to", "onnxruntime", "-o", "c", "--data", "raw.npz", *raw]
+    assert main(["-C", root, *argv]) == 0
+    capsys.readouterr()
+    argv = ["quantize", "c", "--to", "onnxruntime", "-o", "q", "--calibration", "raw.npz", *raw]
+    assert main(["-C", root, *argv, "--max-drop", "0.5", "--json"]) == 0
+    assert json.loads(capsys.readouterr().out)["precision"] == "int8"
+    argv = ["convert", model, "--to", "onnxruntime", "-o", "d", "--data", "raw.npz"]
+    assert main(["-C", root, *argv]) == 3  # model inputs are wanted without features
+
+
 FAULTS = {
     "rules-unknown-name": (RULES.replace("LEAST", "least"), 3),
     "rules-types": (RULES.replace("top[0].score > LEAST", "top[0].score * 2 > 1.0"), 3),
