@@ -21,3 +21,12 @@ run edgeops run # again: nothing has changed
 run edgeops unpack releases --channel beta --root .edgeops/keys/root.json --target gateway -o device
 
 run python predict.py
+
+# The same by itself: the agent takes what the channel offers, follows the next release, and goes back.
+run edgeops-agent update --repo releases --root .edgeops/keys/root.json --channel beta --target gateway --home agent
+say "a new version, trained anew"
+sed -i -e 's/^version: 1.0.0/version: 1.1.0/' edgeops.yaml
+sed -i -e 's/alpha=1e-2/alpha=2e-2/' train.py
+run edgeops run
+run edgeops-agent update --repo releases --home agent
+run edgeops-agent rollback --home agent
