@@ -19,7 +19,7 @@ _BLOCK = 1 << 19
 _AHEAD = 1 << 13
 _MOST_LITERAL = 1 << 18
 # Equal parts are searched in what is at most so long: it takes some ten times the memory.
-_MOST_SEARCHED = 64 << 20
+_MOST_SEARCHED = 16 << 20
 _WORTH = 0.98
 
 
