@@ -35,8 +35,17 @@ def make(path: Path, program: str, modules: Iterable[str], packages: Sequence[st
     return path
 
 
-def content(program: str, modules: Iterable[str] = (), packages: Sequence[str] = ()) -> bytes:
+def content(
+    program: str,
+    modules: Iterable[str] = (),
+    packages: Sequence[str] = (),
+    *,
+    compressed: bool = True,
+) -> bytes:
     """Return the bytes of a program.
+
+    Not ``compressed`` it has the same bytes everywhere, and a delta to the next version is small;
+    what deflate makes differs between builds of zlib.
 
     ``program`` is a module of edgeops with ``main() -> int``, ``modules`` are others that it imports
     by name when it runs, ``packages`` are distributions in pure Python that go in whole. Raises
@@ -44,11 +53,12 @@ def content(program: str, modules: Iterable[str] = (), packages: Sequence[str] =
     """
     data = io.BytesIO()
     files = {**_packages(packages), **_files(program, modules)}
+    how = zipfile.ZIP_DEFLATED if compressed else zipfile.ZIP_STORED
     with zipfile.ZipFile(data, "w") as archive:
         for name, file in sorted(files.items()):
             entry = zipfile.ZipInfo(name, _WHEN)
             entry.external_attr, entry.create_system = _FILE, _UNIX
-            archive.writestr(entry, file, zipfile.ZIP_DEFLATED, 9)
+            archive.writestr(entry, file, how, 9)
     return data.getvalue()
 
 

@@ -1,6 +1,7 @@
 """``edgeops-agent.pyz``: the agent as one file, for devices that have Python, numpy and an engine.
 
-tuf, securesystemslib and urllib3 go in as sources. Signatures are verified without the package
+tuf, securesystemslib and urllib3 go in as sources, uncompressed: the bytes are the same on every
+machine, and a delta between two versions holds what changed. Signatures are verified without the package
 cryptography: securesystemslib brings ed25519 in pure Python.
 """
 
@@ -35,7 +36,7 @@ def make(path: Path) -> dict[str, Any]:
 @cache
 def content() -> bytes:
     """Return the bytes of the program, the same for the same edgeops, tuf and urllib3."""
-    return pyz.content(PROGRAM, _modules(), PACKAGES)
+    return pyz.content(PROGRAM, _modules(), PACKAGES, compressed=False)
 
 
 def agent_part() -> Part:
