@@ -167,7 +167,7 @@ class _Loop:
             self._log("failed", code=error.code, what=error.what, why=error.why)
         else:
             self.failures = 0
-            kept = ("state", "current", "bytes_downloaded", "requests")
+            kept = ("outcome", "why", "state", "current", "bytes_downloaded", "requests")
             self._log("checked", **{name: result[name] for name in kept if name in result})
 
     def _rest(self, seconds: float, *, again: bool = False) -> None:
