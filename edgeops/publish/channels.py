@@ -171,9 +171,9 @@ def place(channel: Channel, offer: Offer, now: datetime, *, rollback: bool = Fal
     return replace(channel, offers=offers)
 
 
-def without(channel: Channel, digest: str) -> Channel:
-    """Return the channel without the offers of a bundle."""
-    return replace(channel, offers=tuple(o for o in channel.offers if o.digest != digest))
+def without(channel: Channel, version: str) -> Channel:
+    """Return the channel without the offer of a version, whatever files it had."""
+    return replace(channel, offers=tuple(o for o in channel.offers if o.version != version))
 
 
 def check_project(channel: Channel, project: str) -> None:

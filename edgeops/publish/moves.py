@@ -127,7 +127,7 @@ def withdraw(
             book = _known(store, served, channel)
             if book.project != name:
                 continue
-            rest = without(book, release["digest"])
+            rest = without(book, version)
             if rest != book:
                 changed[channel_path(channel)] = rest.encode()
             left[channel] = rest.offers[0].version if rest.offers else None

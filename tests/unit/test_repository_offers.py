@@ -206,6 +206,15 @@ def test_withdraw_takes_a_release_out_of_all_channels(root):
     assert read_release(store, served, result["release"])["withdrawn"] == "wrong labels"
 
 
+def test_withdraw_takes_out_a_version_that_was_rebuilt_too(root):
+    _publish(root, "1.0.0", channel="beta")
+    other = make_bundle(root / "rebuilt", seed=9)
+    release(root, other, now=NOW, rebuild=True)
+    assert _book(root).offers[0].digest != _book(root, "beta").offers[0].digest
+    _withdraw(root, "1.0.0")
+    assert (_versions(root), _versions(root, "beta")) == ([], [])
+
+
 def test_withdraw_is_idempotent_and_the_first_reason_stays(root):
     _publish(root, "1.0.0")
     _withdraw(root, "1.0.0", "first")
@@ -358,7 +367,7 @@ def test_no_device_is_taken_back_but_by_withdrawing(steps):
                 book = place(book, apply(first, Terms(max(share, first.share)), NOW), NOW)
             elif word == "withdraw":
                 gone = number
-                book = without(book, _offer(number).digest)
+                book = without(book, f"{number}.0.0")
         except InputError:
             continue
         book = parse_channel(book.encode(), "here")
