@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import json
 import os
 from io import BytesIO
 from pathlib import Path
@@ -11,6 +12,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from edgeops.core.files import canonical_json
 from edgeops.core.manifest import (
     KINDS,
     SEALED_PIECE,
@@ -20,6 +22,7 @@ from edgeops.core.manifest import (
     parse_manifest,
     sealed_size,
 )
+from edgeops.core.targets import TargetNeeds, encode_targets, fits, parse_targets
 from edgeops.errors import InputError, TrustError
 from edgeops.package.bundle import open_bundle
 from edgeops.package.layout import Part
@@ -180,3 +183,43 @@ def test_no_path_of_a_manifest_leads_outside(parts, kind, target):
         resolved = Path(os.path.normpath(Path("/root/place") / layer.path))
         assert resolved.is_relative_to("/root/place")
         assert resolved != Path("/root/place")
+
+
+_values = st.recursive(
+    st.none() | st.booleans() | st.integers(-5, 1 << 70) | st.floats(allow_nan=False) | st.text(),
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(), inner, max_size=3),
+    max_leaves=6,
+)
+_GOOD = TargetNeeds("mnn", "3.6.1", "int8", 10, "sha256:" + "0" * 64, ("aarch64",), None, 12.5)
+
+
+@given(key=st.sampled_from([*_GOOD.to_json(), "other"]), value=_values)
+@settings(max_examples=150, deadline=None)
+def test_an_index_is_read_back_or_refused(key, value):
+    document = {"format": "edgeops.targets/1", "targets": {"a": {**_GOOD.to_json(), key: value}}}
+    with contextlib.suppress(TrustError):
+        targets = parse_targets(canonical_json(document), "t")
+        assert encode_targets(targets) == canonical_json(document)
+        fits(targets["a"], {"engine": "mnn", "engine_version": "3.7", "arch": "arm64", "opset": 9})
+
+
+@given(key=st.sampled_from(["format", "nonce", "plain", "size", "other"]), value=_values)
+@settings(max_examples=150, deadline=None)
+def test_what_a_layer_says_of_its_seal_is_read_back_or_refused(key, value):
+    seal = {
+        "format": "edgeops.sealed/1",
+        "nonce": "0" * 32,
+        "plain": "sha256:" + "1" * 64,
+        "size": 5,
+        key: value,
+    }
+    blob = Descriptor("x", "sha256:" + "0" * 64, 5 + 16)
+    config = Descriptor("x", "sha256:" + "1" * 64, 0)
+    document = json.loads(Manifest("x", "1", config, (Layer(blob, "a", "code"),)).encode())
+    text = json.dumps(seal, sort_keys=True, separators=(",", ":"))
+    document["layers"][0]["annotations"]["dev.edgeops.sealed"] = text
+    data = canonical_json(document)
+    with contextlib.suppress(TrustError):
+        manifest = parse_manifest(data, "m")
+        assert manifest.encode() == data
+        assert manifest.layers[0].content.size == 5
