@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import fields
 from datetime import UTC, datetime, timedelta
 
 import pytest
@@ -181,6 +182,26 @@ def test_policy_file(tmp_path):
 )
 def test_policy_that_cannot_be_followed(tmp_path, document):
     assert _code(_policy, tmp_path, document) == ("policy-malformed", 3)
+
+
+documents = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=12),
+    lambda inner: (
+        st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=4), inner, max_size=3)
+    ),
+    max_leaves=8,
+)
+names = st.sampled_from([field.name for field in fields(Policy)]) | st.text(max_size=6)
+
+
+@given(st.dictionaries(names, documents, max_size=4) | documents)
+def test_any_document_is_a_policy_or_refused(document):
+    try:
+        found = parse_policy(document)
+    except (ValueError, TypeError):
+        return
+    assert found.retry_s <= found.poll_s
+    assert 0.75 <= policy.next_wait(found, 3, 0.5) <= 31 * DAY
 
 
 # --- waits
