@@ -70,15 +70,12 @@ def test_rules_are_what_the_metric_sees(project):
     samples, outputs = _here(project, rules)
     assert set(outputs) == {"class", "score"}
     assert outputs["class"].dtype == np.int64
-    result = _measured(project, rules="rules.yaml", output="class")
-    assert result["figures"]["accuracy"]["value"] == 0.75
-    assert resolve("accuracy", project).score({"class": outputs["class"]}, samples.labels) == 0.75
-
-
-def test_the_source_goes_through_the_same_rules(project):
     result = _measured(project, rules="rules.yaml", output="class", source="v/model.onnx")
+    assert result["figures"]["accuracy"]["value"] == 0.75
+    # The source goes through the same rules.
     assert result["figures"]["accuracy_drop"]["value"] == 0
     assert result["figures"]["agreement"]["value"] == 1
+    assert resolve("accuracy", project).score({"class": outputs["class"]}, samples.labels) == 0.75
 
 
 def test_rules_without_features_take_the_model_inputs(project):
@@ -118,3 +115,46 @@ def test_answers_become_arrays_that_metrics_read():
     assert [part.shape for part in found["found"]] == [(2, 6), (0, 6)]
     assert found["found"][0][0].tolist() == [1, 2, 3, 4, 0.5, 1]
     assert set(found) == {"label", "n", "x", "found", "pair", "sure"}
+
+
+def test_other_targets_that_rules_ask_are_measured_and_named(project):
+    from edgeops.core.variant import read_variant
+    from edgeops.stages.validate_measure import measure
+    from edgeops.stages.validate_predicting import surroundings
+
+    variant(project / "w", seed=1)
+    rules = json.loads((project / "rules.yaml").read_text())
+    rules["models"] = {"second": "checker"}
+    rules["rules"] = [{"answer": {"class": "argmax(models.second.probabilities)"}}]
+    (project / "rules.yaml").write_text(json.dumps(rules))
+    around = surroundings(project, "features.yaml", "rules.yaml", {"checker": project / "w"})
+    assert around.about()["models"] == {"checker": read_variant(project / "w").digest}
+    adhoc = Adhoc(project / "v", project, evaluation="raw.npz", seconds=0.05, output="class")
+    job = _job(adhoc, around)
+    evidence = measure(job, Silence()).evidence
+    with np.load(project / "raw.npz") as data:
+        other = load_session(project / "w").run({"x": data["row"] * 2})["probabilities"]
+        expected = np.mean(other.argmax(axis=1) == data["labels"])
+    assert evidence.figures["accuracy"].value == pytest.approx(expected)
+    assert evidence.extra["models"] == around.about()["models"]
+
+
+def _job(adhoc, around):
+    from edgeops.core.variant import read_variant
+    from edgeops.stages.validate_job import Job, data_of
+
+    about = read_variant(adhoc.variant)
+    samples, raw = data_of(adhoc.evaluation, adhoc.root, about, 0, around)
+    return Job(
+        name="v",
+        folder=adhoc.variant,
+        variant=about,
+        device="local",
+        threads=1,
+        samples=samples,
+        metric=resolve("accuracy", adhoc.root),
+        options=adhoc.options(),
+        gates={},
+        around=around,
+        raw=raw,
+    )
