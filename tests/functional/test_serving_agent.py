@@ -7,14 +7,17 @@ import os
 import subprocess
 import sys
 import threading
+import time
 
 import numpy as np
 import pytest
 
 from edgeops.errors import RefusedError
+from edgeops.package import agent_pyz
 from edgeops.runtime.agent.rollback import rollback
 from edgeops.runtime.agent.status import status
 from edgeops.runtime.agent.update import Options, update
+from edgeops.runtime.serving.client import ask
 from tests.serving import PROGRAM, Running, X
 from tests.unit._agent_repo import Repo, variant_files
 
@@ -102,3 +105,27 @@ def test_policy_that_is_over_stops_serving(options):
         env=os.environ,
     )
     assert (done.returncode, json.loads(done.stdout)["error"]["code"]) == (4, "serving-stopped")
+
+
+@pytest.mark.slow
+def test_agent_that_is_one_file_serves_from_a_child(tmp_path, options):
+    program = tmp_path / "agent.pyz"
+    agent_pyz.make(program)
+    process = subprocess.Popen(
+        [sys.executable, "-I", program, "serve", "--home", options.home, "--isolate", "--json"],
+        cwd=tmp_path,
+        stdout=subprocess.DEVNULL,
+    )
+    try:
+        until = time.monotonic() + 60
+        while ask(options.home, "/v1/health") is None:
+            assert process.poll() is None
+            assert time.monotonic() < until
+            time.sleep(0.05)
+        status, answer = ask(options.home, "/v1/predict", {"inputs": {"x": X}})
+        assert (status, answer["version"]) == (200, "1.0.0")
+        process.terminate()
+        assert process.wait(30) == 0
+    finally:
+        process.kill()
+        process.wait()
