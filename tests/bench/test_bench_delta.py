@@ -20,7 +20,7 @@ from edgeops.runtime.delta import apply
 from tests.unit import _deltas
 from tests.unit.test_delta_apply import MEASURE
 
-pytestmark = pytest.mark.bench
+pytestmark = [pytest.mark.bench, pytest.mark.timeout(1800)]
 
 ROUNDS = 7
 CASES = [

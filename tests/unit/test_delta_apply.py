@@ -233,7 +233,7 @@ def watch():
     global most
     while not stop.wait(0.002):
         most = max(most, anonymous())
-thread = threading.Thread(target=watch)
+thread = threading.Thread(target=watch, daemon=True)
 thread.start()
 apply(Path("old/model.onnx"), delta, Path("out"), expect=about.after, size=about.after_size)
 stop.set()

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from edgeops.runtime.delta.typed import Kind
 
 _ZEROS_WORTH = 0.5
-_MASK_WORTH = 0.97
+_MASK_WORTH, _NEAR_BEST = 0.97, 1.05
 _FEW = 256
 _CUT = 4096
 _MOST_HIGH = 127
@@ -110,17 +110,31 @@ def _split(
         high[start:stop] = signed[start:stop] >> r
     codes = np.where(high < 0, -2 * high - 1, 2 * high)
     low = _low(kind, differences, runs) if kind.size > 1 else b""
-    made = []
+    tried = []
     for place, width in enumerate(typed.WIDTHS):
         escape = (1 << width) - 1
         escaped = codes >= escape
         if escaped.mean() > _ZEROS_WORTH:
             continue
         packed = _packed(np.minimum(codes, escape).astype(np.uint8), width)
-        exact = stream(differences[escaped].tobytes())
-        at = [cut * width // 8 for cut in cuts]
-        made.append(bytes([flags | place << 2]) + head + stream(packed, at) + exact + low)
+        bits = _entropy(packed) + 8 * kind.size * int(escaped.sum())
+        tried.append((bits, place, packed, escaped))
+    least = min((bits for bits, *_ in tried), default=0)
+    made = []
+    for bits, place, packed, escaped in tried:
+        # What is far from the best is not worth the time of packing it.
+        if bits <= _NEAR_BEST * least:
+            at = [cut * typed.WIDTHS[place] // 8 for cut in cuts]
+            exact = stream(differences[escaped].tobytes())
+            made.append(bytes([flags | place << 2]) + head + stream(packed, at) + exact + low)
     return min(made, key=len, default=None)
+
+
+def _entropy(data: bytes) -> float:
+    """Return about how many bits Huffman codes make of bytes: at least one for each of them."""
+    counts = np.bincount(np.frombuffer(data, np.uint8))
+    share = counts[counts > 0] / len(data)
+    return len(data) * max(float(-(share * np.log2(share)).sum()), 1.0)
 
 
 def _packed(codes: Any, width: int) -> bytes:
