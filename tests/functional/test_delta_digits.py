@@ -75,7 +75,7 @@ def train(folder):
     full, head = copy.deepcopy(old), copy.deepcopy(old)
     for network in (full, head):  # fine-tuning goes on at a lower rate
         network._optimizer.learning_rate_init /= 20
-    for _ in range(10):
+    for _ in range(9):
         full.partial_fit(images[900:1200], labels[900:1200])
         head.partial_fit(images[900:1200], labels[900:1200])
         head.coefs_[:-1] = copy.deepcopy(old.coefs_[:-1])
@@ -84,7 +84,7 @@ def train(folder):
         save(network, folder / f"{name}.onnx")
         assert network.score(images[1200:], labels[1200:]) > 0.9
     for before, after in zip(old.coefs_, full.coefs_, strict=True):
-        assert 0.002 < (after - before).std() / before.std() < 0.008
+        assert 0.0015 < (after - before).std() / before.std() < 0.008
     np.savez(folder / "data.npz", image=images[1200:1400], labels=labels[1200:1400])
 
 
