@@ -5,15 +5,15 @@ from __future__ import annotations
 from pathlib import PurePosixPath
 from typing import TYPE_CHECKING
 
-from edgeops.core.files import canonical_json, inside
+from edgeops.core.files import inside
 from edgeops.core.manifest import INDEX, SEALED_KEYS
-from edgeops.errors import Finding, InputError, from_findings
+from edgeops.errors import Finding, InputError
 from edgeops.package.layout import Part, kind_of
+from edgeops.project.documents import document_of, features_of, rules_of
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
     from pathlib import Path
-    from typing import Any
 
     from edgeops.runtime.rules import Rules
 
@@ -45,51 +45,21 @@ def compiled(includes: Mapping[str, Path]) -> tuple[list[Part], Rules | None]:
 
 def compiled_from(documents: Mapping[str, bytes]) -> tuple[list[Part], Rules | None]:
     """Return what :func:`compiled` does, from the bytes of each document by its path."""
-    if not documents:
-        return [], None
-    from edgeops.runtime.features import parse as parse_features
-    from edgeops.runtime.rules import parse as parse_rules
-
     parts, rules = [], None
     for name, data in documents.items():
         kind = kind_of(name)
-        document = read_document(data, name)
+        document = document_of(data, name)
         if kind == "rules":
-            rules = parse_rules(document, name)
+            rules = rules_of(document)
         else:
-            parse_features(document, name)
-        parts.append(Part(compiled_name(name), kind, canonical_json(document)))
+            features_of(document)
+        parts.append(Part(compiled_name(name), kind, document.data))
     return parts, rules
 
 
 def compiled_name(name: str) -> str:
     """Return the path of what is made of features.yaml or rules.yaml."""
     return str(PurePosixPath(name).with_suffix(".json"))
-
-
-def read_document(data: bytes, where: str) -> dict[str, Any]:
-    """Return a YAML (or JSON) document as plain data; raises InputError with line and column."""
-    from edgeops.project.positions import parse
-
-    try:
-        document = parse(data.decode("utf-8-sig"), where)
-    except UnicodeDecodeError as error:
-        raise _unreadable(where, f"it is not UTF-8: {error}") from error
-    if document.findings:
-        raise from_findings(document.findings)
-    if not isinstance(document.value, dict):
-        raise _unreadable(where, "it is no mapping of keys to values")
-    return document.value
-
-
-def _unreadable(where: str, why: str) -> InputError:
-    return InputError(
-        "document-unreadable",
-        f"{where} cannot be read",
-        where=where,
-        why=why,
-        fix="write it as docs/formats/features.md and docs/formats/rules.md show",
-    )
 
 
 def _problem(root: Path, name: str, made: Sequence[str], where: str) -> Finding | None:

@@ -5,19 +5,26 @@ The digest is that of the compiled document, which is what a bundle holds as ``f
 
 from __future__ import annotations
 
+import re
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 from edgeops.core.digest import digest, sha256_bytes
 from edgeops.core.files import canonical_json
 from edgeops.errors import Finding, InputError, from_findings
+from edgeops.project.positions import parse as parse_yaml
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
     from pathlib import Path
 
     from edgeops.core.contracts import Samples
+    from edgeops.project.positions import Document as Positions
     from edgeops.runtime.features import Features
     from edgeops.runtime.rules import Rules
+
+_STEP = re.compile(r"\[(\d+)\]|([^.\[\]]+)")
 
 
 @dataclass(frozen=True)
@@ -28,6 +35,7 @@ class Document:
     data: bytes
     digest: str
     value: Any
+    positions: Positions
 
     def about(self) -> dict[str, str]:
         """Return what evidence says of the document."""
@@ -35,39 +43,73 @@ class Document:
 
 
 def read_document(name: str, root: Path) -> Document:
-    """Read a YAML document; InputError ``document-missing``, or what YAML has of faults."""
-    from edgeops.project.positions import parse
-
+    """Read a document of a project; InputError ``document-missing``, or as :func:`document_of`."""
     try:
-        text = (root / name).read_bytes().decode("utf-8-sig")
-    except (OSError, UnicodeDecodeError) as error:
+        data = (root / name).read_bytes()
+    except OSError as error:
         raise InputError(
             "document-missing",
             f"{name} cannot be read",
             where=name,
-            why=getattr(error, "strerror", None) or str(error),
+            why=error.strerror or str(error),
             fix="name a file of the project, or leave the key out of edgeops.yaml",
         ) from error
-    found = parse(text, name)
+    return document_of(data, name)
+
+
+def document_of(data: bytes, name: str) -> Document:
+    """Return the document in the bytes of a YAML file.
+
+    Raises InputError ``document-unreadable``, or what YAML has of faults, with line and column.
+    """
+    try:
+        found = parse_yaml(data.decode("utf-8-sig"), name)
+    except UnicodeDecodeError as error:
+        raise _unreadable(name, f"it is not UTF-8: {error}") from error
     if found.findings:
         raise from_findings(found.findings)
-    data = canonical_json(found.value)
-    return Document(name, data, digest(sha256_bytes(data)), found.value)
+    if not isinstance(found.value, dict):
+        raise _unreadable(name, "it is no mapping of keys to values")
+    compiled = canonical_json(found.value)
+    return Document(name, compiled, digest(sha256_bytes(compiled)), found.value, found)
 
 
 def features_of(document: Document) -> Features:
-    """Return the features; InputError ``features-malformed``."""
+    """Return the features; InputError ``features-malformed``, each finding with its line."""
     from edgeops.runtime.features import parse
 
-    features: Features = parse(document.value, document.source)
+    with _located(document):
+        features: Features = parse(document.value, document.source)
     return features
 
 
 def rules_of(document: Document) -> Rules:
-    """Return the rules; InputError ``rules-malformed``."""
+    """Return the rules; InputError ``rules-malformed``, with its line."""
     from edgeops.runtime.rules import parse
 
-    return parse(document.value, document.source)
+    with _located(document):
+        return parse(document.value, document.source)
+
+
+@contextmanager
+def _located(document: Document) -> Iterator[None]:
+    """Say of faults in a document at which line and column they are: devices know its paths alone."""
+    try:
+        yield
+    except InputError as error:
+        error.findings = tuple(
+            replace(finding, where=_where(document, finding)) for finding in error.findings
+        )
+        if error.findings:
+            error.where = error.findings[0].where
+        raise
+
+
+def _where(document: Document, finding: Finding) -> str:
+    path = finding.details.get("path", ())
+    if isinstance(path, str):
+        path = [int(number) if number else key for number, key in _STEP.findall(path)]
+    return document.positions.where(tuple(path))
 
 
 def raw_samples(samples: Samples, features: Features) -> Samples:
@@ -109,4 +151,14 @@ def _missing(samples: Samples, name: str, kind: str) -> Finding:
         where=samples.source,
         why=f"it holds {there}; with features, data are what they take",
         fix=f"save an array called {name!r} ({kind}), or leave features out of data",
+    )
+
+
+def _unreadable(name: str, why: str) -> InputError:
+    return InputError(
+        "document-unreadable",
+        f"{name} cannot be read",
+        where=name,
+        why=why,
+        fix="write it as docs/formats/features.md and docs/formats/rules.md show",
     )

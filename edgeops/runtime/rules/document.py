@@ -10,7 +10,7 @@ import re
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from edgeops.errors import InputError
+from edgeops.errors import EdgeopsError, Finding, InputError, from_findings
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
@@ -49,7 +49,7 @@ class Reader:
             raise self.wrong("", f"it is {kind(value)}, not a mapping by name")
         self._left = dict(value)
 
-    def wrong(self, key: str, why: str, fix: str = "") -> InputError:
+    def wrong(self, key: str, why: str, fix: str = "") -> EdgeopsError:
         """Return the error ``rules-malformed`` about a key, or about the mapping itself."""
         path = ".".join(part for part in (self.path, key) if part)
         return malformed(self.where, path, why, fix)
@@ -130,15 +130,17 @@ class Reader:
             raise self.wrong(extra, "there is no such key", f"known here: {', '.join(known)}")
 
 
-def malformed(where: str, path: str, why: str, fix: str = "") -> InputError:
+def malformed(where: str, path: str, why: str, fix: str = "") -> EdgeopsError:
     """Return the error ``rules-malformed`` about a place in a document."""
-    return InputError(
+    finding = Finding(
         "rules-malformed",
         f"the rules cannot be used: {path or 'the document'} is wrong",
         where=where,
         why=why,
         fix=fix or "see docs/formats/rules.md for what may stand there",
+        details={"path": path},
     )
+    return from_findings([finding], InputError)
 
 
 def checked_name(value: Any, where: str, path: str) -> str:
