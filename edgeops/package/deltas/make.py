@@ -18,7 +18,7 @@ from edgeops.runtime.delta.header import END, SIZE, Header
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
-MOST_SHARE = 0.6
+MOST_SHARE = 0.7
 LEAST_SAVED = 4096
 _PIECE = 1 << 20
 
