@@ -18,7 +18,7 @@ PYTHON ?= $(shell for p in python3.11 python3 python3.12 python3.13 python; do \
 # The binary in it converts for ncnn; the torch that it asks for is not needed.
 PNNX := pnnx==20261020
 
-.PHONY: help demo test lint unit slow bench engines wheel clean
+.PHONY: help demo test lint unit slow bench engines mutants wheel clean
 
 help: ## list what there is to make
 	@grep -E '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 10
@@ -46,6 +46,9 @@ bench: $(VENV)/.dev ## print figures; nothing is judged
 engines: $(VENV)/.dev ## put all engines to all cases and models, and write the tables of docs/engines.md
 	PATH="$(CURDIR)/$(BIN):$$PATH" $(BIN)/python scripts/engine_tables.py
 	PATH="$(CURDIR)/$(BIN):$$PATH" $(BIN)/python scripts/rank_engines.py --write
+
+mutants: $(VENV)/.dev ## attack an agent with ten thousand mutated repositories and count what it says
+	PATH="$(CURDIR)/$(BIN):$$PATH" $(BIN)/python scripts/mutate_repository.py --count 10000 --jobs 2
 
 wheel: $(VENV)/.dev ## build the wheel and the source archive into dist/
 	$(BIN)/python -m build --no-isolation
