@@ -15,6 +15,10 @@ BIN := $(VENV)/bin
 PYTHON ?= $(shell for p in python3.11 python3 python3.12 python3.13 python; do \
   "$$p" -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null && { echo "$$p"; break; }; done)
 
+# Tests run in so many processes, those of one file in the same: they share devices and projects.
+JOBS ?= 2
+PYTEST := $(BIN)/pytest -q -n $(JOBS) --dist loadfile
+
 # The binary in it converts for ncnn; the torch that it asks for is not needed.
 PNNX := pnnx==20261020
 
@@ -35,10 +39,10 @@ lint: $(VENV)/.dev ## format, lint, types, direction of imports
 	$(BIN)/lint-imports
 
 unit: $(VENV)/.dev ## the quick tests
-	PATH="$(CURDIR)/$(BIN):$$PATH" $(BIN)/pytest -q -m "not slow and not bench" --cov --cov-report=
+	PATH="$(CURDIR)/$(BIN):$$PATH" $(PYTEST) -m "not slow and not bench" --cov --cov-report=
 
 slow: $(VENV)/.dev ## the tests that take longer than a few seconds each, and the coverage of all
-	PATH="$(CURDIR)/$(BIN):$$PATH" $(BIN)/pytest -q -m "slow and not bench" --cov --cov-append --cov-report=term:skip-covered
+	PATH="$(CURDIR)/$(BIN):$$PATH" $(PYTEST) -m "slow and not bench" --cov --cov-append --cov-report=term:skip-covered
 
 bench: $(VENV)/.dev ## print figures; nothing is judged
 	PATH="$(CURDIR)/$(BIN):$$PATH" $(BIN)/pytest -q -s -m bench tests/bench

@@ -53,9 +53,10 @@ def test_interrupted_run_ends_with_130_and_goes_on_where_it_was(which, digits, d
     capsys.readouterr()
     assert main(["-C", str(digits), "run", "--json"]) == 0
     rows = json.loads(capsys.readouterr().out)["stages"]
-    ran = {address(row) for row in rows if row["status"] == "ran"}
-    assert which.address in ran
-    assert not ran & {one.address for one in CASES[: CASES.index(which)]}
+    statuses = {address(row): row["status"] for row in rows}
+    # Cached where the stage had just ended on a busy machine, and DVC kept what it had made.
+    assert statuses[which.address] in {"ran", "cached"}
+    assert all(statuses[one.address] == "cached" for one in CASES[: CASES.index(which)])
     before, after = files(digits_done), files(digits)
     if which.name == "validate":  # evidence has a date, and the bundle holds the evidence
         del before["dist/digits-1.0.0.edgeops"], after["dist/digits-1.0.0.edgeops"]
