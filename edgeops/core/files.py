@@ -18,8 +18,8 @@ if TYPE_CHECKING:
 
 _MODE_FILE = 0o644
 _MODE_FOLDER = 0o755
-# Folders that this process made, whose links it made itself: see trusted_links.
-_TRUSTED: list[Path] = []
+# Folders whose links this process made itself, and where they may lead: see trusted_links.
+_TRUSTED: list[tuple[Path, Path]] = []
 
 
 def canonical_json(value: Any) -> bytes:
@@ -97,20 +97,14 @@ def disk_errors(path: Path) -> Iterator[None]:
 
 
 @contextmanager
-def trusted_links(folder: Path) -> Iterator[None]:
-    """Let the links in ``folder`` lead outside it while the block runs: this process made them."""
-    resolved = folder.resolve()
-    _TRUSTED.append(resolved)
+def trusted_links(folder: Path, into: Path = Path("/")) -> Iterator[None]:
+    """Let links in ``folder`` lead to ``into`` while the block runs: this process made them."""
+    trusted = (folder.resolve(), into.resolve())
+    _TRUSTED.append(trusted)
     try:
         yield
     finally:
-        _TRUSTED.remove(resolved)
-
-
-def links_trusted(folder: Path) -> bool:
-    """Return whether ``folder`` lies in one whose links this process made."""
-    resolved = folder.resolve()
-    return any(resolved.is_relative_to(place) for place in _TRUSTED)
+        _TRUSTED.remove(trusted)
 
 
 def inside(root: Path, relative: str) -> Path:
@@ -122,9 +116,7 @@ def inside(root: Path, relative: str) -> Path:
     pure = PurePosixPath(relative)
     candidate = root / relative
     escapes = pure.is_absolute() or ".." in pure.parts or "\\" in relative or "\0" in relative
-    if escapes or not (
-        candidate.resolve().is_relative_to(root.resolve()) or (_TRUSTED and links_trusted(root))
-    ):
+    if escapes or not _leads_inside(candidate.resolve(), root.resolve()):
         raise InputError(
             "path-outside",
             f"{relative!r} leads outside {root}",
@@ -133,3 +125,9 @@ def inside(root: Path, relative: str) -> Path:
             fix="put the file inside the folder and name it by its relative path",
         )
     return candidate
+
+
+def _leads_inside(place: Path, root: Path) -> bool:
+    """Return whether a resolved path lies in ``root``, or where links of ``root`` may lead."""
+    trusted = [into for folder, into in _TRUSTED if root.is_relative_to(folder)]
+    return any(place.is_relative_to(each) for each in (root, *trusted))

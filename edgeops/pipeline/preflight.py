@@ -8,6 +8,7 @@ from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING, Any
 
 from edgeops.core import registry
+from edgeops.core.files import trusted_links
 from edgeops.core.project import FILE
 from edgeops.errors import (
     EdgeopsError,
@@ -70,10 +71,9 @@ def lasting(
     with tempfile.TemporaryDirectory(prefix="edgeops-preflight-") as name:
         view = Path(name)
         _link_all_but(root, view, {PurePosixPath(path).parts for path in anew})
-        still = {
-            (finding.code, finding.where.replace(name, str(root)))
-            for finding in preflight(view, loaded, at_work, every, by_hand)
-        }
+        with trusted_links(view, root):
+            seen = preflight(view, loaded, at_work, every, by_hand)
+        still = {(finding.code, finding.where.replace(name, str(root))) for finding in seen}
     return [finding for finding in found if (finding.code, finding.where) in still]
 
 

@@ -11,7 +11,14 @@ import time
 
 import pytest
 
-from edgeops.core.files import canonical_json, disk_errors, folder_atomic, inside, write_atomic
+from edgeops.core.files import (
+    canonical_json,
+    disk_errors,
+    folder_atomic,
+    inside,
+    trusted_links,
+    write_atomic,
+)
 from edgeops.errors import InputError, MissingError
 
 
@@ -125,3 +132,24 @@ def test_canonical_json_does_not_depend_on_the_order_of_keys():
 def test_canonical_json_refuses_nan():
     with pytest.raises(ValueError, match="not JSON compliant"):
         canonical_json({"a": float("nan")})
+
+
+def test_links_that_this_process_made_lead_to_where_it_says_and_no_further(tmp_path):
+    root, view, away = tmp_path / "root", tmp_path / "view", tmp_path / "away"
+    for folder in (root / "sub", view, away):
+        folder.mkdir(parents=True)
+    (root / "sub" / "file").write_text("here")
+    (away / "secret").write_text("there")
+    (root / "link").symlink_to(away / "secret")
+    for name in ("sub", "link"):
+        (view / name).symlink_to(root / name)
+    with pytest.raises(InputError, match="leads outside"):
+        inside(view, "sub/file")
+    with trusted_links(view, root):
+        assert inside(view, "sub/file").read_text() == "here"
+        with pytest.raises(InputError, match="leads outside"):
+            inside(view, "link")
+        with pytest.raises(InputError, match="leads outside"):
+            inside(view, "../away/secret")
+    with trusted_links(view):
+        assert inside(view, "link").read_text() == "there"
