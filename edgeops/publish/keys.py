@@ -37,7 +37,7 @@ from edgeops.publish.keystore import (
 )
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
     from datetime import datetime
 
 __all__ = [
@@ -154,11 +154,13 @@ def rotate_keys(
             why="a root follows the one before it; two cannot be made at once",
             fix=f"finish it: edgeops keys sign {folder}; or remove {PENDING} to give it up",
         )
-    signers = _signers(folder, others)
+    paths = _root_keys(folder, others)
+    signers = [read_signer(path) for path in paths]
     if not any(item.public_key.keyid in metadata.signed.roles["root"].keyids for item in signers):
         raise keys_missing(folder / OFFLINE)
     key = generate()
-    old = _replaced(folder, metadata, role, replaced)
+    names = {item.public_key.keyid: path.stem for path, item in zip(paths, signers, strict=True)}
+    old = _replaced(folder, metadata, role, replaced, names)
     metadata.signed.revoke_key(old, role)
     metadata.signed.add_key(signer(key).public_key, role)
     if threshold is not None:
@@ -186,6 +188,8 @@ def sign_root(path: Path, others: Sequence[Path] = ()) -> dict[str, Any]:
     from tuf.api.metadata import Metadata
 
     pending = path / PENDING if path.is_dir() else path
+    if path.is_dir():
+        _settle(path, load_keys(path, roles=()).root)
     if not pending.is_file():
         raise InputError(
             "rotation-none",
@@ -195,8 +199,8 @@ def sign_root(path: Path, others: Sequence[Path] = ()) -> dict[str, Any]:
             fix=f"begin one: edgeops keys rotate {path} --role ROLE",
         )
     metadata: Any = _parsed(pending, Metadata)
-    for item in _signers(path if path.is_dir() else None, others):
-        metadata.sign(item, append=True)
+    for key in _root_keys(path if path.is_dir() else None, others):
+        metadata.sign(read_signer(key), append=True)
     write_atomic(pending, metadata.to_bytes())
     if path.is_dir():
         return _finish(path)
@@ -217,6 +221,11 @@ def _finish(folder: Path) -> dict[str, Any]:
 
     before = load_keys(folder, roles=()).root
     pending: Any = _parsed(folder / PENDING, Metadata)
+    if pending.signed.version != before.signed.version + 1:
+        raise _no_pending(
+            folder / PENDING,
+            f"it is version {pending.signed.version}, and {before.signed.version} is in force",
+        )
     known = {*before.signed.roles["root"].keyids, *pending.signed.roles["root"].keyids}
     for keyid in [keyid for keyid in pending.signatures if keyid not in known]:
         del pending.signatures[keyid]
@@ -252,41 +261,53 @@ def _settle(folder: Path, root: Any) -> None:
                 (folder / f"{role}.pem").replace(folder / f"{role}.previous.pem")
             new.replace(folder / f"{role}.pem")
     pending = folder / PENDING
-    if pending.is_file() and pending.read_bytes() == (folder / "root.json").read_bytes():
+    if pending.is_file() and _version(pending) <= root.signed.version:
         pending.unlink()
 
 
-def _signers(folder: Path | None, others: Sequence[Path]) -> list[Any]:
-    """Return the signers of all root keys at hand."""
+def _version(pending: Path) -> float:
+    """Return the version of a root that waits, infinite when it cannot be read: that one stays."""
+    from tuf.api.metadata import Metadata
+
+    try:
+        return int(_parsed(pending, Metadata).signed.version)
+    except InputError:
+        return float("inf")
+
+
+def _root_keys(folder: Path | None, others: Sequence[Path]) -> list[Path]:
+    """Return the files of all root keys at hand."""
     paths = root_files(folder) if folder else []
     for other in others:
         found = sorted(other.glob("*.pem")) if other.is_dir() else [other]
         if not found or not found[0].is_file():
             raise keys_missing(other)
         paths += found
-    return [read_signer(path) for path in paths]
+    return paths
 
 
-def _replaced(folder: Path, root: Any, role: str, said: str | None) -> str:
-    """Return the id of the key to replace."""
+def _replaced(
+    folder: Path, root: Any, role: str, said: str | None, names: Mapping[str, str]
+) -> str:
+    """Return the id of the key to replace; ``names`` are those of the root keys at hand, by id."""
     keyids = list(_keyids(root, role))
     if said is None and len(keyids) == 1:
         return str(keyids[0])
-    names = {
-        path.stem: read_signer(path).public_key.keyid
-        for path in root_files(folder)
-        if role == "root"
-    }
-    wanted = names.get((said or "").removesuffix(".pem"), said or "-")
-    found = [keyid for keyid in keyids if keyid.startswith(wanted)]
+    wanted = (said or "-").removesuffix(".pem")
+    found = [keyid for keyid in keyids if names.get(keyid) == wanted] or [
+        keyid for keyid in keyids if keyid.startswith(wanted)
+    ]
     if len(found) == 1:
         return str(found[0])
+    known = [keyid[:8] + (f" ({names[keyid]})" if keyid in names else "") for keyid in keyids]
+    # What is not here is what was lost, more often than what is.
+    likely = next((keyid for keyid in keyids if keyid not in names), keyids[0])
     raise InputError(
         "root-key-unsaid",
         f"say which of the {len(keyids)} keys of {role} is replaced",
         where=str(folder),
-        why="their ids begin with " + ", ".join(keyid[:8] for keyid in keyids),
-        fix=f"edgeops keys rotate {folder} --role {role} --replace {keyids[0][:8]}",
+        why="their ids begin with " + ", ".join(known),
+        fix=f"edgeops keys rotate {folder} --role {role} --replace {likely[:8]}",
     )
 
 
@@ -307,14 +328,18 @@ def _parsed(path: Path, kind: Any) -> Any:
         metadata = kind.from_bytes(path.read_bytes())
         _ = metadata.signed.roles["root"]
     except (DeserializationError, AttributeError, KeyError) as error:
-        raise InputError(
-            "rotation-none",
-            f"{path} is no root that waits for signatures",
-            where=str(path),
-            why=str(error) or type(error).__name__,
-            fix="take a copy of pending.root.json as edgeops keys rotate wrote it",
-        ) from error
+        raise _no_pending(path, str(error) or type(error).__name__) from error
     return metadata
+
+
+def _no_pending(path: Path, why: str) -> InputError:
+    return InputError(
+        "rotation-none",
+        f"{path} is no root that waits for signatures",
+        where=str(path),
+        why=why,
+        fix="take a copy of pending.root.json as edgeops keys rotate wrote it",
+    )
 
 
 def _check_threshold(root_keys: int, threshold: int) -> None:

@@ -75,6 +75,31 @@ class Keys:
         """The id of the release key in repository metadata."""
         return str(self.signers["targets"][0].public_key.keyid)
 
+    def check_roots(self, served: int) -> None:
+        """Raise MissingError ``roots-missing`` unless all roots from the one served on are here."""
+        for version in range(max(served, 1), self.root.signed.version):
+            if version not in self.roots:
+                raise MissingError(
+                    "roots-missing",
+                    f"roots/{version}.root.json is not in {self.folder}",
+                    where=str(self.folder),
+                    why=f"root.json is version {self.root.signed.version}, and devices that know "
+                    "an older one follow it over each version between",
+                    fix="copy the folder roots from where the keys were rotated",
+                )
+
+    def check_online(self) -> None:
+        """Raise MissingError ``keys-missing`` unless all online keys are here."""
+        absent = [role for role in ONLINE if role not in self.signers]
+        if absent:
+            raise MissingError(
+                "keys-missing",
+                f"a new root needs the keys of {' and '.join(absent)} to come into a repository",
+                where=str(self.folder),
+                why="all that is served must be signed by keys that the new root names, at once",
+                fix="where all keys are: edgeops renew --to REPO --key DIR",
+            )
+
 
 def load_keys(folder: Path, roles: tuple[str, ...] = ONLINE) -> Keys:
     """Read root.json and the private keys of ``roles``.

@@ -85,14 +85,15 @@ def role_of(path: str) -> str:
 def read_served(store: Store, keys: Keys) -> Served:
     """Read and verify what the repository serves; expiry is no fault here, for writing renews it.
 
-    Raises TrustError ``repository-foreign`` when other keys made it, ``keys-outdated`` when it
-    knows a newer root than the keys folder, ``repository-tampered`` when its metadata does not
-    verify.
+    Of the keys' roots only those from the newest one served on are needed. Raises TrustError
+    ``repository-foreign`` when other keys made it, ``keys-outdated`` when it knows a newer root
+    than the keys folder, ``repository-tampered`` when its metadata does not verify; MissingError
+    ``roots-missing``.
     """
     version = 0
     while store.exists(f"{METADATA}/{version + 1}.root.json"):
         version += 1
-        if version not in keys.roots and version > keys.root.signed.version:
+        if version > keys.root.signed.version:
             raise TrustError(
                 "keys-outdated",
                 f"the repository has root version {version}, the keys are older",
@@ -100,8 +101,10 @@ def read_served(store: Store, keys: Keys) -> Served:
                 why=f"root.json of the keys is version {keys.root.signed.version}",
                 fix="use the keys folder in which the last rotation was made",
             )
-        if store.get(f"{METADATA}/{version}.root.json") != keys.roots.get(version):
+        known = keys.roots.get(version)
+        if known is not None and store.get(f"{METADATA}/{version}.root.json") != known:
             raise _foreign(keys)
+    keys.check_roots(version)
     if not store.exists(f"{METADATA}/timestamp.json"):
         return Served(version)
     if version == 0:
@@ -146,9 +149,12 @@ def write_next(
     Metadata that has less than half of its life left is renewed; where nothing changed and
     nothing is due, nothing is written. While the repository serves an older root than the keys
     have, everything is signed by the old and the new key of a rotated role and the new root is
-    written after it, so that clients can follow at every moment.
+    written after it, so that clients can follow at every moment. Raises MissingError
+    ``keys-missing`` when that needs a key that is not here.
     """
     behind = served.root < keys.root.signed.version
+    if behind:
+        keys.check_online()
     plan = _Plan(
         keys, now or datetime.now(UTC), both=behind and served.timestamp is not None, behind=behind
     )

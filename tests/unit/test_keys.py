@@ -270,6 +270,29 @@ def test_a_stranger_s_signature_does_not_count_and_is_dropped(three):
     assert len(load_keys(keys).root.signatures) == 2
 
 
+def test_a_rotation_ends_where_a_stranger_signed_too(three):
+    init_keys(three / "stranger")
+    keys = three / "keys"
+    others = [three / "stranger" / "offline", three / "holder1", three / "holder2"]
+    assert rotate_keys(keys, "timestamp", others=others)["complete"] is True
+    assert not (keys / "pending.root.json").exists()
+    assert rotate_keys(keys, "timestamp", others=others[1:])["version"] == 3
+
+
+def test_a_root_that_is_not_the_next_one_is_no_pending_one(three):
+    keys = three / "keys"
+    holders = [three / "holder1", three / "holder2"]
+    rotate_keys(keys, "timestamp", others=holders[:1])
+    shutil.copy(keys / "pending.root.json", three / "sent.json")
+    sign_root(keys, holders[1:])
+    shutil.copy(three / "sent.json", keys / "pending.root.json")  # comes back too late
+    assert _code(sign_root, keys, holders) == ("rotation-none", 3)
+    assert rotate_keys(keys, "snapshot", others=holders)["complete"] is True
+    rotate_keys(keys, "snapshot", others=holders[:1])
+    shutil.copy(keys / "roots" / "1.root.json", keys / "root.json")  # out of an old backup
+    assert _code(sign_root, keys, holders) == ("rotation-none", 3)
+
+
 def test_the_threshold_changes_with_a_rotation(three):
     holders = [three / f"holder{number}" for number in (1, 2, 3)]
     result = rotate_keys(three / "keys", "timestamp", threshold=3, others=holders)
@@ -283,8 +306,13 @@ def test_the_threshold_changes_with_a_rotation(three):
 
 def test_of_several_root_keys_the_replaced_one_must_be_named(three):
     holders = [three / f"holder{number}" for number in (1, 2, 3)]
-    found = _code(rotate_keys, three / "keys", "root", others=holders)
-    assert found == ("root-key-unsaid", 3)
+    keyids = load_keys(three / "keys").root.signed.roles["root"].keyids
+    with pytest.raises(EdgeopsError) as caught:
+        rotate_keys(three / "keys", "root", others=[holders[0], holders[2]])
+    assert (caught.value.code, int(caught.value.exit_code)) == ("root-key-unsaid", 3)
+    why = f"{keyids[0][:8]} (root-1), {keyids[1][:8]}, {keyids[2][:8]} (root-3)"
+    assert caught.value.why == f"their ids begin with {why}"
+    assert caught.value.fix.endswith(f"--replace {keyids[1][:8]}")  # the one that is not here
     for holder in holders:
         for path in holder.iterdir():
             shutil.copy(path, three / "keys" / "offline" / path.name)

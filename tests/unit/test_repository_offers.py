@@ -16,7 +16,7 @@ from edgeops.core.channel import Channel, Offer, choose, parse_channel
 from edgeops.core.manifest import Descriptor
 from edgeops.errors import EdgeopsError, InputError
 from edgeops.publish.channels import Terms, apply, parse_cohort, parse_terms, place, without
-from edgeops.publish.keys import init_keys, load_keys
+from edgeops.publish.keys import init_keys, load_keys, rotate_keys
 from edgeops.publish.metadata import read_served
 from edgeops.publish.releases import read_channel, read_release
 from edgeops.publish.stores import FolderStore
@@ -253,11 +253,16 @@ def test_withdraw_says_which_project_and_release_it_means(root):
 # Renewing.
 
 
+def _ci(root, *names):
+    shutil.rmtree(root / "ci", ignore_errors=True)
+    (root / "ci").mkdir()
+    for name in ("root.json", "timestamp.pem", *names):
+        shutil.copy(root / "keys" / name, root / "ci" / name)
+
+
 def test_renew_needs_the_key_of_the_timestamp_alone(root):
     _publish(root, "1.0.0")
-    (root / "ci").mkdir()
-    for name in ("root.json", "timestamp.pem"):
-        shutil.copy(root / "keys" / name, root / "ci" / name)
+    _ci(root)
     before = _files(root / "repo")
     assert renew_verb(root, "repo", key="ci", now=NOW)["renewed"] == []
     assert _files(root / "repo") == before
@@ -271,11 +276,36 @@ def test_renew_needs_the_key_of_the_timestamp_alone(root):
     ]
 
 
+def test_renew_after_a_rotation(root):
+    _publish(root, "1.0.0")
+    later = NOW + timedelta(days=20)
+    rotate_keys(root / "keys", "timestamp", now=NOW)
+    before = _files(root / "repo")
+    _ci(root)
+    # The repository has the root before, of which this folder knows nothing.
+    assert _code(renew_verb, root, "repo", key="ci", now=later) == ("roots-missing", 4)
+    shutil.copytree(root / "keys" / "roots", root / "ci" / "roots")
+    # A new root comes with new signatures of all roles.
+    assert _code(renew_verb, root, "repo", key="ci", now=later) == ("keys-missing", 4)
+    assert _files(root / "repo") == before
+    renew_verb(root, "repo", key="keys", now=NOW)
+    _ci(root)
+    assert renew_verb(root, "repo", key="ci", now=later)["renewed"] == ["timestamp"]
+
+
+def test_a_root_between_is_not_left_out(root):
+    _publish(root, "1.0.0")
+    for role in ("timestamp", "snapshot"):
+        rotate_keys(root / "keys", role, now=NOW)
+    (root / "keys" / "roots" / "2.root.json").unlink()
+    before = _files(root / "repo")
+    assert _code(renew_verb, root, "repo", key="keys", now=NOW) == ("roots-missing", 4)
+    assert _files(root / "repo") == before
+
+
 def test_renew_with_the_key_of_the_snapshot_renews_that_too(root):
     _publish(root, "1.0.0")
-    (root / "ci").mkdir()
-    for name in ("root.json", "timestamp.pem", "snapshot.pem"):
-        shutil.copy(root / "keys" / name, root / "ci" / name)
+    _ci(root, "snapshot.pem")
     result = renew_verb(root, "repo", key="ci", now=NOW + timedelta(days=60))
     assert result["renewed"] == ["snapshot", "timestamp"]
     _publish(root, "1.1.0", now=NOW + timedelta(days=61))
