@@ -5,6 +5,7 @@ from __future__ import annotations
 import warnings
 from typing import TYPE_CHECKING, Any
 
+from edgeops.model.external import tensors
 from edgeops.model.graph import sort_nodes
 
 if TYPE_CHECKING:
@@ -30,4 +31,16 @@ def to_half(model: Any, keep: Collection[str] = ()) -> Any:
         )
     # It appends its casts to the end; ONNX wants makers before readers.
     sort_nodes(result)
+    _write_raw(result)
     return result
+
+
+def _write_raw(model: Any) -> None:
+    """Store halves as the two bytes that they are: it stores each as a number of up to three."""
+    import numpy as np
+
+    for tensor in tensors(model):
+        if tensor.data_type == tensor.FLOAT16 and tensor.int32_data:
+            data = np.array(tensor.int32_data, "<u2").tobytes()
+            tensor.ClearField("int32_data")
+            tensor.raw_data = data

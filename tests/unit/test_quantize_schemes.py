@@ -158,6 +158,18 @@ def test_half_keeps_inputs_and_outputs(tiny):
     assert set(made.changed) == {"first", "relu", "second", "softmax"}
 
 
+def test_half_takes_two_bytes_a_weight(tiny):
+    made = schemes.half(tiny).model
+    halves = [item for item in made.graph.initializer if item.data_type == TensorProto.FLOAT16]
+    assert halves
+    before = {item.name: numpy_helper.to_array(item) for item in tiny.graph.initializer}
+    for tensor in halves:
+        assert len(tensor.raw_data) == 2 * int(np.prod(tensor.dims))
+        assert not tensor.int32_data
+        expected = before[tensor.name].astype(np.float16)
+        assert np.array_equal(numpy_helper.to_array(tensor), expected)
+
+
 def test_half_keeps_nodes_with_large_values_in_float(tiny):
     ranges = Ranges("minmax", {"h": (-1e6, 1.0)})
     assert {"first", "relu"} <= set(schemes.half(tiny, ranges=ranges).kept_float)
