@@ -44,6 +44,12 @@ def pack(
         list[str] | None,
         typer.Option(metavar="WHAT", help="agent, or TARGET=WHEEL for an engine; repeatable."),
     ] = None,
+    baseline: Annotated[
+        list[str] | None,
+        typer.Option(
+            metavar="TARGET=FILE", help="What devices hold the release against; repeatable."
+        ),
+    ] = None,
     sdk: Annotated[
         list[str] | None,
         typer.Option(metavar="LANGUAGE", help="Demos in python, cpp or kotlin; repeatable."),
@@ -63,6 +69,6 @@ def pack(
     from edgeops.views.pack import view
 
     given = (variants or [], name, version, out, evidence or [], include or [], key, accept)
-    added = (runtime or [], sdk or [], encrypt or [], recipient or [])
+    added = (runtime or [], sdk or [], encrypt or [], recipient or [], baseline or [])
     request = PackRequest(console.root(ctx), *given, *added)
     console.present(lambda events: pack_verb(request, events=events), view, as_json=as_json)

@@ -42,6 +42,7 @@ KINDS = (
     "features",
     "rules",
     "labels",
+    "baseline",
     "code",
     "runtime",
     "doc",
@@ -263,8 +264,12 @@ def _in_place(path: str, kind: str, target: str | None) -> bool:
     """Return whether a file of a kind and target may lie at ``path``: nothing poses as another."""
     if (kind == "index") != (path in (INDEX, SEALED_KEYS)):
         return False
+    if (kind == "baseline") != path.startswith("baseline/"):
+        return False
     if target is None:
-        return kind != "variant" and not path.startswith("variants/")
+        return kind not in ("variant", "baseline") and not path.startswith("variants/")
+    if kind == "baseline":
+        return path == baseline_path(target)
     if kind == "evidence":
         return path == f"evidence/{target}.json"
     return kind in _FOLDERS and path.startswith(f"{_FOLDERS[kind]}/{target}/")
@@ -283,6 +288,11 @@ def _seal(text: Any, blob: Descriptor) -> Seal | None:
         message = f"{plain.size} bytes are not sealed as {blob.size}"
         raise ValueError(message)
     return seal
+
+
+def baseline_path(target: str) -> str:
+    """Return where in a bundle the baseline of a target lies."""
+    return f"baseline/{target}.zip"
 
 
 def sealed_size(size: int) -> int:

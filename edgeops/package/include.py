@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from edgeops.runtime.rules import Rules
 
 _RESERVED = ("card.md", "sbom.cdx.json", "bundle.json", INDEX, SEALED_KEYS)
-_FOLDERS = ("variants", "evidence", "runtime")
+_FOLDERS = ("variants", "evidence", "runtime", "baseline")
 COMPILED = ("features", "rules")
 
 
@@ -73,7 +73,7 @@ def _problem(root: Path, name: str, made: Sequence[str], where: str) -> Finding 
             "include-reserved",
             f"{name!r} cannot be a place in the bundle",
             where,
-            "variants/, evidence/, runtime/, card.md, sbom.cdx.json, targets.json, sealed.json "
+            "variants/, evidence/, runtime/, baseline/, card.md, sbom.cdx.json, targets.json, sealed.json "
             "and bundle.json are written by pack",
             "rename the file, and name it without ./ or doubled slashes",
         )

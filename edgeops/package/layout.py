@@ -37,6 +37,7 @@ MAX_MANIFEST = 8 << 20
 _WEIGHT = "application/vnd.cncf.model.weight.v1.raw"
 _CONFIG = "application/vnd.cncf.model.weight.config.v1.raw"
 _CODE = "application/vnd.cncf.model.code.v1.raw"
+_DATASET = "application/vnd.cncf.model.dataset.v1.raw"
 _DOC = "application/vnd.cncf.model.doc.v1.raw"
 _MEDIA = {
     "index": _CONFIG,
@@ -44,6 +45,7 @@ _MEDIA = {
     "features": _CONFIG,
     "rules": _CONFIG,
     "labels": _CONFIG,
+    "baseline": _DATASET,
     "code": _CODE,
     "runtime": _CODE,
     "doc": _DOC,

@@ -8,13 +8,15 @@ from typing import TYPE_CHECKING
 from edgeops import __version__
 from edgeops.core.digest import digest, sha256_bytes
 from edgeops.core.evidence import read_evidence
-from edgeops.core.manifest import INDEX, valid_name
+from edgeops.core.manifest import INDEX, baseline_path, valid_name
 from edgeops.core.targets import encode_targets
 from edgeops.core.variant import FILE, read_variant, refuse_unproven
 from edgeops.errors import InputError
 from edgeops.package.agent_pyz import agent_part, packages
+from edgeops.package.baselines import check_baselines
 from edgeops.package.card import card
 from edgeops.package.chain import check_documents, check_links
+from edgeops.package.fits import check_fits
 from edgeops.package.include import compiled
 from edgeops.package.index import asked, needs_of
 from edgeops.package.layout import Part, kind_of
@@ -41,8 +43,8 @@ class Contents:
     """All that goes into a bundle: folders and evidence by target, included files by their path.
 
     ``accept`` is why variants that nothing could prove go into it all the same, "" for none.
-    ``agent`` packs the agent's program, ``wheels`` engines for a target, ``sdk`` demos in these
-    languages; ``encrypt`` names what is sealed for ``recipients``.
+    ``agent`` packs the agent's program, ``wheels`` engines for a target, ``baselines`` what a target
+    must answer on a device, ``sdk`` demos in these languages; ``encrypt`` names what is sealed for ``recipients``.
     """
 
     name: str
@@ -53,6 +55,7 @@ class Contents:
     accept: str = ""
     agent: bool = False
     wheels: Mapping[str, Sequence[Path]] = field(default_factory=dict)
+    baselines: Mapping[str, Path] = field(default_factory=dict)
     sdk: Sequence[str] = ()
     encrypt: Sequence[str] = ()
     recipients: Sequence[Path] = ()
@@ -115,6 +118,8 @@ def _read(contents: Contents) -> _Read:
     evidence = {name: read_evidence(path) for name, path in contents.evidence.items()}
     parts, rules = compiled(contents.include)
     _check_asked(contents, asked(rules) - set(variants))
+    check_fits(contents.include, variants)
+    check_baselines(contents.baselines, variants)
     wheels = {name: check_wheels(name, variants, paths) for name, paths in contents.wheels.items()}
     return _Read(variants, evidence, wheels, parts, rules)
 
@@ -124,6 +129,10 @@ def _parts(contents: Contents, read: _Read) -> list[Part]:
     parts += [
         Part(f"evidence/{target}.json", "evidence", path, target)
         for target, path in contents.evidence.items()
+    ]
+    parts += [
+        Part(baseline_path(target), "baseline", path, target)
+        for target, path in contents.baselines.items()
     ]
     made = {part.path for part in read.compiled}
     parts += [

@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from io import BytesIO, FileIO
 
 PRIVATE, PUBLIC = "device.key", "device.pub"
-KINDS = ("variant", "features", "rules", "labels", "code", "doc")
+KINDS = ("variant", "features", "rules", "labels", "baseline", "code", "doc")
 _OPEN = "variant.json"  # says what a variant is: devices, publish and verify read it without a key
 _KEY_BYTES, _NONCE_BYTES = 32, 16
 _MAX_PEM = 1 << 14
@@ -126,7 +126,7 @@ def sealer(chosen: Sequence[str], recipients: Sequence[Path], targets: Sequence[
         if kind not in KINDS or (target and (target not in targets or kind not in _TARGETED)):
             raise _usage(
                 f"nothing can be sealed as {text!r}",
-                f"the kinds are {', '.join(KINDS)}; of variant and code one target can be named: "
+                f"the kinds are {', '.join(KINDS)}; of {', '.join(_TARGETED)} one target can be named: "
                 f"{', '.join(targets)}",
             )
     if not chosen or not recipients:
@@ -137,7 +137,7 @@ def sealer(chosen: Sequence[str], recipients: Sequence[Path], targets: Sequence[
     return Sealer(chosen, [read_recipient(path) for path in recipients])
 
 
-_TARGETED = ("variant", "code")
+_TARGETED = ("variant", "baseline", "code")
 
 
 def _usage(what: str, why: str) -> UsageProblem:

@@ -78,7 +78,7 @@ def features_of(document: Document) -> Features:
     """Return the features; InputError ``features-malformed``, each finding with its line."""
     from edgeops.runtime.features import parse
 
-    with _located(document):
+    with located(document):
         features: Features = parse(document.value, document.source)
     return features
 
@@ -87,12 +87,12 @@ def rules_of(document: Document) -> Rules:
     """Return the rules; InputError ``rules-malformed``, with its line."""
     from edgeops.runtime.rules import parse
 
-    with _located(document):
+    with located(document):
         return parse(document.value, document.source)
 
 
 @contextmanager
-def _located(document: Document) -> Iterator[None]:
+def located(document: Document) -> Iterator[None]:
     """Say of faults in a document at which line and column they are: devices know its paths alone."""
     try:
         yield

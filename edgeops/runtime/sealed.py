@@ -177,6 +177,19 @@ def unsealed_folder(folder: Path, manifest: Manifest, key: Path | None) -> Itera
         yield place
 
 
+@contextmanager
+def unsealed_file(folder: Path, layer: Layer, key: Path | None) -> Iterator[Path]:
+    """Yield the path of one file of an unpacked bundle, open in memory where it is sealed.
+
+    Raises what :func:`unsealed_folder` does.
+    """
+    if layer.seal is None:
+        yield folder / layer.path
+        return
+    with _in_memory(folder, layer, _secret(folder, key)) as place:
+        yield Path(place)
+
+
 def _secret(folder: Path, key: Path | None) -> bytes:
     if key is None:
         raise MissingError(

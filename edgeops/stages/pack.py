@@ -45,6 +45,13 @@ class PackOptions:
             "help": "What a device needs beside the model: agent, and TARGET=WHEEL for engines."
         },
     )
+    baseline: tuple[str, ...] = field(
+        default=(),
+        metadata={
+            "help": "TARGET=FILE of what `validate --record` wrote: devices hold the release against it "
+            "before they switch."
+        },
+    )
     sdk: tuple[str, ...] = field(
         default=(),
         metadata={"help": "Languages of the demos to pack for each engine: python, cpp, kotlin."},
@@ -70,7 +77,8 @@ class Pack:
         deps = [final_variant(project, name) for name in project.targets]
         deps += [evidence_file(name) for name in project.targets if measured]
         deps += options.include
-        deps += [text.partition("=")[2] for text in options.runtime if "=" in text]
+        pairs = (*options.runtime, *options.baseline)
+        deps += [text.partition("=")[2] for text in pairs if "=" in text]
         deps += options.recipients
         return StagePlan(
             deps=tuple(deps),
@@ -125,6 +133,7 @@ def _problems(
         (compiled, ({name: root / name},)) for name in there
     ]
     checks += [(check_languages, (options.sdk,)), (wheels_of, (options.runtime,))]
+    checks.append((baselines_of, (options.baseline, root)))
     checks += [
         (read_wheel, (root / text.partition("=")[2],))
         for text in options.runtime
@@ -175,6 +184,7 @@ def _project_contents(context: StageContext, options: PackOptions) -> Contents:
         options.accept,
         agent=AGENT in options.runtime,
         wheels=grouped(wheels_of(options.runtime), context.root),
+        baselines=baselines_of(options.baseline, context.root),
         sdk=options.sdk,
         encrypt=options.encrypt,
         recipients=tuple(context.path(path) for path in options.recipients),
@@ -183,19 +193,31 @@ def _project_contents(context: StageContext, options: PackOptions) -> Contents:
 
 def wheels_of(runtime: Sequence[str]) -> list[tuple[str, str]]:
     """Return target and path of each TARGET=WHEEL; raises UsageProblem ``pack-runtime``."""
-    found = []
-    for text in runtime:
-        target, separator, path = text.partition("=")
-        if text == AGENT:
-            continue
-        if not separator or not target or not path:
+    wheels = [text for text in runtime if text != AGENT]
+    for text in wheels:
+        if not all(text.partition("=")):
             raise UsageProblem(
                 "pack-runtime",
                 f"{text!r} is nothing that a device needs beside the model",
                 why="it is agent, or TARGET=WHEEL for the library of an engine",
                 fix="--runtime agent --runtime gateway=onnxruntime-1.20.0-....whl",
             )
-        found.append((target, path))
+    return [text.partition("=")[::2] for text in wheels]
+
+
+def baselines_of(named: Sequence[str], root: Path) -> dict[str, Path]:
+    """Return the path of each TARGET=FILE by target; raises UsageProblem ``pack-baseline``."""
+    found: dict[str, Path] = {}
+    for text in named:
+        target, _, path = text.partition("=")
+        if not all(text.partition("=")) or target in found:
+            raise UsageProblem(
+                "pack-baseline",
+                f"{text!r} does not say which target a baseline is of",
+                why="it is TARGET=FILE, one for a target",
+                fix="--baseline gateway=gateway.baseline",
+            )
+        found[target] = root / path
     return found
 
 
@@ -240,6 +262,6 @@ def _params(project: Project) -> tuple[str, ...]:
     spec = project.stage_using("pack")
     if spec is None:
         return ()
-    optional = ("accept", "runtime", "sdk", "encrypt", "recipients")
+    optional = ("accept", "runtime", "baseline", "sdk", "encrypt", "recipients")
     keys = ("include", "key", *(key for key in optional if key in spec.given))
     return tuple(f"stages.{spec.name}.{key}" for key in keys)

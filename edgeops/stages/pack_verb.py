@@ -12,6 +12,7 @@ from edgeops.stages.pack import (
     AGENT,
     Pack,
     PackOptions,
+    baselines_of,
     grouped,
     pack_project,
     signer,
@@ -43,6 +44,7 @@ class PackRequest:
     sdk: Sequence[str] = ()
     encrypt: Sequence[str] = ()
     recipients: Sequence[str] = ()
+    baseline: Sequence[str] = ()
 
 
 def pack_verb(request: PackRequest, *, events: Events) -> dict[str, Any]:
@@ -92,6 +94,7 @@ def _pack_named(request: PackRequest, events: Events) -> Written:
         request.accept or "",
         agent=AGENT in request.runtime,
         wheels=grouped(wheels_of(request.runtime), root),
+        baselines=baselines_of(request.baseline, root),
         sdk=request.sdk,
         encrypt=request.encrypt,
         recipients=tuple(root / path for path in request.recipients),
@@ -105,7 +108,7 @@ def _pack_as_stated(request: PackRequest, events: Events) -> tuple[Written, bool
     from edgeops.project.load import load_project
 
     stated = (request.name, request.version, request.out, *request.evidence, *request.include)
-    added = ("runtime", "sdk", "encrypt", "recipients")
+    added = ("runtime", "baseline", "sdk", "encrypt", "recipients")
     stated += tuple(item for name in added for item in getattr(request, name))
     if any(stated):
         raise UsageProblem(

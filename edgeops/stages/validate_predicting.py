@@ -68,7 +68,7 @@ class Surroundings:
 
     def check(self, variant: Variant) -> None:
         """Try the rules on what the models are going to answer; InputError ``rules-malformed``."""
-        from edgeops.project.documents import rules_of
+        from edgeops.project.documents import located, rules_of
         from edgeops.runtime.rules.trial import check_models
 
         if self.rules is not None:
@@ -76,7 +76,8 @@ class Surroundings:
                 name: read_variant(folder, verify=False).outputs
                 for name, folder in self.models.items()
             }
-            check_models(rules_of(self.rules), variant.outputs, others, self.labels)
+            with located(self.rules):
+                check_models(rules_of(self.rules), variant.outputs, others, self.labels)
 
     def about(self) -> dict[str, Any]:
         """Return what evidence says of the documents, by kind."""

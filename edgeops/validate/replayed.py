@@ -9,8 +9,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from edgeops.core.contracts import Samples
-from edgeops.runtime.probe import FORMAT, read_outputs, write_samples
 from edgeops.runtime.baseline import Baseline, Case, ragged
+from edgeops.runtime.probe import FORMAT, read_outputs, write_samples
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence

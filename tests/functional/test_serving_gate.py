@@ -5,6 +5,8 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
+from edgeops.core.digest import digest, sha256_file
+from edgeops.core.manifest import FILE, Descriptor, Layer, Manifest, baseline_path
 from edgeops.core.variant import read_variant
 from edgeops.runtime.baseline import Baseline, write_baseline
 from edgeops.runtime.serving.activate import activate
@@ -37,16 +39,37 @@ def judged(request, home):
         assert server.status()["candidate"] is None
 
 
-def baseline(folder, answer, tolerance=1e-3):
-    about = read_variant(folder)
+def bundled(home, answer, recorded):
+    """Write a slot as the agent does, of a bundle whose baseline says another answer."""
+    place, target = home / "slots" / f"{0:016x}-gateway", "gateway"
+    folder = place / "variants" / target
+    folder.parent.mkdir(parents=True)
+    slot(home, "new", answer).rename(folder)
+    baseline(place / baseline_path(target), read_variant(folder), recorded)
+    kinds = {"variants": "variant", "baseline": "baseline"}
+    layers = tuple(
+        Layer(_described(place / path), path, kinds[path.partition("/")[0]], target)
+        for path in sorted(
+            each.relative_to(place).as_posix() for each in place.rglob("*") if each.is_file()
+        )
+    )
+    manifest = Manifest("tiny", "1.0.0", Descriptor("", digest("0" * 64), 0), layers)
+    (place / FILE).write_bytes(manifest.encode())
+    return place
+
+
+def _described(path):
+    return Descriptor("", digest(sha256_file(path)), path.stat().st_size)
+
+
+def baseline(path, about, answer, tolerance=1e-3):
     given = np.ones((3, 4), np.float32)
     outputs = {"y": np.full((3, 2), answer, np.float32)}
     names = ("engine", "engine_version", "precision")
     told = {name: getattr(about, name) for name in names}
     told |= {"variant": about.digest, "model": about.source, "data": {}}
-    write_baseline(
-        folder / "baseline.zip", Baseline(told, 3, {"x": given}, outputs, (0, 1, 2), {}, tolerance)
-    )
+    path.parent.mkdir(parents=True)
+    write_baseline(path, Baseline(told, 3, {"x": given}, outputs, (0, 1, 2), {}, tolerance))
 
 
 def test_slow_candidate_is_refused(home, judged):
@@ -68,13 +91,20 @@ def test_candidate_that_answers_nonsense_is_refused(home, judged, fault, code):
 
 @pytest.mark.parametrize(("recorded", "accepted"), [(2.0, True), (2.001, True), (2.1, False)])
 def test_candidate_is_held_against_its_baseline(home, judged, recorded, accepted):
-    folder = slot(home, "new", 2.0)
-    baseline(folder, recorded)
-    verdict = judged(folder)
+    verdict = judged(bundled(home, 2.0, recorded))
     assert verdict.accepted is accepted, verdict
     assert verdict.code == ("" if accepted else "warmup-insane")
     assert verdict.figures["baseline_samples"] == 3
     verdict.abort()
+
+
+def test_candidate_whose_baseline_was_changed_is_refused(home, judged):
+    folder = bundled(home, 2.0, 2.0)
+    with (folder / baseline_path("gateway")).open("ab") as file:
+        file.write(b"\0")
+    verdict = judged(folder)
+    assert (verdict.accepted, verdict.code) == (False, "warmup-failed")
+    assert verdict.why.startswith("digest-mismatch: baseline/gateway.zip")
 
 
 def test_candidate_that_crashes_or_hangs_harms_nothing(home):

@@ -13,8 +13,11 @@ from hypothesis import strategies as st
 from edgeops.errors import EdgeopsError
 from edgeops.runtime.agent import clock, policy
 from edgeops.runtime.agent.attributes import attributes
+from edgeops.runtime.agent.home import State
 from edgeops.runtime.agent.policy import DAY, HOUR, Policy, parse_policy, read_policy
+from edgeops.runtime.agent.status import status
 from edgeops.runtime.agent.windows import is_open, opens_in, parse_window
+from edgeops.runtime.serving.options import read_options
 
 NOW = datetime(2026, 3, 1, 12, tzinfo=UTC)
 moments = st.datetimes(datetime(2025, 1, 1), datetime(2035, 1, 1))  # noqa: DTZ001 - wall clocks
@@ -182,6 +185,32 @@ def test_policy_file(tmp_path):
 )
 def test_policy_that_cannot_be_followed(tmp_path, document):
     assert _code(_policy, tmp_path, document) == ("policy-malformed", 3)
+
+
+@pytest.mark.parametrize(
+    ("name", "read", "code"),
+    [
+        ("agent.json", read_policy, "policy-malformed"),
+        ("attributes.json", attributes, "attributes-malformed"),
+        ("serve.json", read_options, "serve-options"),
+    ],
+)
+def test_file_of_the_owner_that_cannot_be_read(tmp_path, name, read, code):
+    (tmp_path / name).mkdir()
+    assert _code(read, tmp_path) == (code, 3)
+
+
+def test_status_tells_of_a_policy_that_cannot_be_followed(tmp_path):
+    (tmp_path / "state.json").write_bytes(State().encode())
+    (tmp_path / "agent.json").mkdir()
+    assert "policy of the agent cannot be followed" in status(tmp_path)["problem"]
+    (tmp_path / "agent.json").rmdir()
+    (tmp_path / "agent.json").write_text('{"poll_s": "often"}')
+    told = status(tmp_path)
+    assert told["problem"] == (
+        "the policy of the agent cannot be followed: poll_s is a number, not 'often'"
+    )
+    assert told["state"] == "idle"
 
 
 documents = st.recursive(

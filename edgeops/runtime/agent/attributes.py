@@ -79,13 +79,11 @@ def memory_mb() -> int:
 def stated(path: Path) -> dict[str, Value]:
     """Return what whoever set up the device says of it; raises InputError ``attributes-malformed``."""
     try:
-        data = path.read_bytes()
+        document: Mapping[str, Any] = json.loads(path.read_bytes())
+        return {name: _value(name, value) for name, value in document.items()}
     except FileNotFoundError:
         return {}
-    try:
-        document: Mapping[str, Any] = json.loads(data)
-        return {name: _value(name, value) for name, value in document.items()}
-    except (ValueError, TypeError, AttributeError, RecursionError) as error:
+    except (OSError, ValueError, TypeError, AttributeError, RecursionError) as error:
         raise InputError(
             "attributes-malformed",
             f"{path.name} does not say what this device is",

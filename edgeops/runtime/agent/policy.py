@@ -68,12 +68,10 @@ def read_policy(home: Path) -> Policy:
     """
     path = home / FILE
     try:
-        data = path.read_bytes()
+        return parse_policy(json.loads(path.read_bytes()))
     except FileNotFoundError:
         return Policy()
-    try:
-        return parse_policy(json.loads(data))
-    except (ValueError, TypeError, AttributeError, RecursionError) as error:
+    except (OSError, ValueError, TypeError, AttributeError, RecursionError) as error:
         raise InputError(
             "policy-malformed",
             "the policy of the agent cannot be followed",

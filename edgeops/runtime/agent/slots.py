@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 SITE = "site"
 PROGRAM = "runtime/edgeops-agent.pyz"
-_SHARED = ("index", "labels")
+_SHARED = ("index", "labels", "baseline", "runtime")
 _COMPILED = ("features", "rules")
 
 
@@ -29,7 +29,7 @@ def wanted(manifest: Manifest, target: str, uses: Collection[str] = ()) -> tuple
     """Return the files that a device with a target fetches; pure.
 
     Those are what tells about the bundle, its labels, compiled features and rules, the variants of
-    the target and of those that its rules ask, and what the target runs with.
+    the target and of those that its rules ask, its baseline, and what the target runs with.
     """
     targets = {target, *uses}
     return tuple(layer for layer in manifest.layers if _wanted(layer, target, targets))
@@ -42,7 +42,7 @@ def _wanted(layer: Layer, target: str, targets: Collection[str]) -> bool:
         return False
     if layer.kind in _COMPILED:
         return layer.path.endswith(".json")
-    return layer.kind in _SHARED or layer.kind == "runtime"
+    return layer.kind in _SHARED
 
 
 def stage(home: Home, slot: Slot, manifest: Descriptor, layers: Sequence[Layer]) -> Path:

@@ -25,13 +25,13 @@ def check_names(rules: Rules) -> None:
     for name, expression in rules.values.items():
         _check(rules, expression, known)
         known.add(name)
-    for rule in rules.rules:
+    for at, rule in enumerate(rules.rules):
         for expression in ([rule.when] if rule.when else []) + rule.answer.expressions:
             _check(rules, expression, known)
-        for part in rule.answer.parts.values():
+        for entry, part in rule.answer.parts.items():
             model = part.model if isinstance(part, Whole) else ""
             if model and model not in rules.models:
-                path = f"rule {rule.name!r}"
+                path = f"rules[{at}].answer.{entry}"
                 raise malformed(rules.where, path, f"models has no {model!r}", _known(rules.models))
 
 
@@ -67,12 +67,12 @@ def check_models(
     InputError ``rules-malformed`` for an output that no model has, and for types that do not fit.
     """
     known = {"": outputs, **models}
-    for step in rules.steps.values():
-        _check_outputs(rules, f"step {step.name!r}", known[step.model], step.outputs)
-    for rule in rules.rules:
-        for part in rule.answer.parts.values():
+    for at, step in enumerate(rules.steps.values()):
+        _check_outputs(rules, f"steps[{at}]", known[step.model], step.outputs)
+    for at, rule in enumerate(rules.rules):
+        for name, part in rule.answer.parts.items():
             if isinstance(part, Whole):
-                path = f"rule {rule.name!r}"
+                path = f"rules[{at}].answer.{name}"
                 _check_outputs(rules, path, known[part.model], (part.output,))
     for expression in rules.expressions:
         names = expression.parts.get("outputs") or ()

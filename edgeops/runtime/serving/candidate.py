@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 import time
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from edgeops.core.manifest import FILE as BUNDLE
@@ -16,15 +17,11 @@ from edgeops.runtime.serving.warm import Verdict, warm_up
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
-    from pathlib import Path
 
     from edgeops.runtime.baseline import Baseline
     from edgeops.runtime.serving.child import Child
     from edgeops.runtime.serving.local import Local
     from edgeops.runtime.serving.options import Options
-
-# Beside the engine's files, or at the top of the bundle.
-BASELINES = ("variants/*/baseline.zip", "baseline.zip")
 
 
 class Candidate:
@@ -126,9 +123,9 @@ class Candidate:
             options.warm_deadline_s,
         )
         kind, requests = to_warm_with(self._home, runner.inputs)
-        verdict = warm_up(
-            runner, requests, gate, finite=options.finite, baseline=baseline_of(self.slot)
-        )
+        key = Path(options.key) if options.key else None
+        baseline = baseline_of(self.slot, runner.target, key)
+        verdict = warm_up(runner, requests, gate, finite=options.finite, baseline=baseline)
         verdict.figures.update(load_ms=load_ms, requests=kind, digest=runner.digest)
         return verdict
 
@@ -141,25 +138,23 @@ class Candidate:
         return False
 
 
-def baseline_of(slot: Path) -> Baseline | None:
-    """Return the baseline that a bundle brings, None when it brings none; raises as reading does.
+def baseline_of(slot: Path, target: str | None, key: Path | None) -> Baseline | None:
+    """Return the baseline that a bundle brings for a target, None when it brings none.
 
-    A sealed one is none: it lies encrypted on the disk.
+    Raises what reading it does, TrustError ``digest-mismatch`` for one that was changed or is gone.
     """
-    for pattern in BASELINES:
-        for path in sorted(slot.glob(pattern)):
-            if not _is_sealed(slot, path):
-                from edgeops.runtime.baseline import read_baseline
+    if target is None or not (slot / BUNDLE).is_file():
+        return None
+    from edgeops.runtime.baseline import read_baseline
+    from edgeops.runtime.predictor_files import verify
+    from edgeops.runtime.sealed import unsealed_file
 
-                return read_baseline(path)
-    return None
-
-
-def _is_sealed(slot: Path, path: Path) -> bool:
-    if not (slot / BUNDLE).is_file():
-        return False
     manifest = parse_manifest((slot / BUNDLE).read_bytes(), str(slot / BUNDLE))
-    return path.relative_to(slot).as_posix() in {layer.path for layer in manifest.sealed}
+    for layer in manifest.of(kind="baseline", target=target):
+        verify(slot, (layer,))
+        with unsealed_file(slot, layer, key) as path:
+            return read_baseline(path)
+    return None
 
 
 def _verdict(found: list[Verdict], raised: list[EdgeopsError]) -> Verdict:

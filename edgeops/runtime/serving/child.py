@@ -63,6 +63,7 @@ class Child:
         about = self._start()
         self.digest: str = about["digest"]
         self.version: str | None = about["version"]
+        self.target: str | None = about["target"]
         self.inputs = tuple(
             Input(name, tuple(shape), dtype, kind) for name, shape, dtype, kind in about["inputs"]
         )

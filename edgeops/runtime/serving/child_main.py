@@ -69,6 +69,7 @@ def _about(model: Any) -> dict[str, Any]:
     return {
         "digest": model.digest,
         "version": model.version,
+        "target": model.target,
         "inputs": [[*each] for each in model.inputs],
         "tensors": plain(model.tensors),
         "arrays": plain(model.arrays),

@@ -50,6 +50,7 @@ class Local:
         # An engine with threads of its own would keep them as low as the thread that loads it.
         self.predictor = lowly(made) if options.threads == 1 else made()
         self.digest: str = self.predictor.digest
+        self.target: str | None = self.predictor.target
         self.version: str | None = self.predictor.version
         self.inputs = inputs_of(self.predictor)
         # Where rules make the answer, its form is theirs.

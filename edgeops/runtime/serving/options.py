@@ -82,14 +82,12 @@ def read_options(home: Path, base: Options | None = None) -> Options:
     """Return what ``HOME/serve.json`` says, ``base`` where there is none."""
     path = home / FILE
     try:
-        data = path.read_bytes()[:_MOST_BYTES]
-    except FileNotFoundError:
-        return base or Options()
-    try:
-        document = json.loads(data)
+        document = json.loads(path.read_bytes()[:_MOST_BYTES])
         if not isinstance(document, dict):
             raise TypeError("it is no JSON object")
-    except (ValueError, TypeError, RecursionError) as error:
+    except FileNotFoundError:
+        return base or Options()
+    except (OSError, ValueError, TypeError, RecursionError) as error:
         raise InputError(
             "serve-options",
             f"{path} cannot be read",

@@ -63,12 +63,12 @@ def warm_up(
     versions; when none is left its model alone is asked.
     """
     figures: dict[str, Any] = {"bound_ms": gate.bound_ms, "tolerance": gate.tolerance}
-    begun = clock()
     if baseline is not None:
         figures["baseline_samples"] = len(baseline.rows)
-        why = _against(runner, baseline)
+        why = _against(runner, baseline, clock, sleep)
         if why:
             return Verdict(False, why, figures, "warmup-insane")
+    begun = clock()
     fit, spare = list(requests) or reserve(runner.arrays), bool(requests)
     checks = {
         PREDICT: Checks(runner.tensors, finite=finite),
@@ -128,7 +128,12 @@ def _verdict(
     return Verdict(False, why, figures, "warmup-too-slow")
 
 
-def _against(runner: Local | Child, baseline: Baseline) -> str:
+def _against(
+    runner: Local | Child,
+    baseline: Baseline,
+    clock: Callable[[], float],
+    sleep: Callable[[float], None],
+) -> str:
     """Return what of the bundle's baseline the candidate does not answer, "" when it does."""
     answers = []
     for row in baseline.rows:
@@ -136,10 +141,12 @@ def _against(runner: Local | Child, baseline: Baseline) -> str:
             name: array if array.ndim == 0 else array[row : row + 1]
             for name, array in baseline.inputs.items()
         }
+        start = clock()
         try:
             answers.append(runner.run(sample))
         except Exception as error:  # noqa: BLE001 - as above
             return f"it fails on sample {row} of its baseline: {_words(error)}"
+        sleep(min(clock() - start, _MOST_PAUSE_S))
     found = next(left_tolerance(baseline.outputs, answers, baseline.tolerance), "")
     return f"it does not answer as its baseline says: {found}" if found else ""
 
