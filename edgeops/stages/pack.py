@@ -99,6 +99,7 @@ class Pack:
         made = _made(project)
         findings = include_problems(root, options.include, made)
         findings += findings or _problems(root, project, options, made)
+        findings += _unmeasured(project, options)
         if options.key and not findings:
             check_keys(root / options.key)
         return findings
@@ -142,6 +143,30 @@ def _problems(
     if options.encrypt or options.recipients:
         checks.append((sealer, (options.encrypt, paths, sorted(project.targets))))
     return [finding for work, given in checks for finding in _refusals(work, *given)]
+
+
+def _unmeasured(project: Project, options: PackOptions) -> list[Finding]:
+    """Return a finding where devices would get features that no figure was measured through."""
+    from edgeops.package.include import compiled_name
+    from edgeops.package.layout import kind_of
+
+    packed = [name for name in options.include if kind_of(name) == "features"]
+    measured = project.data.features
+    same = measured is not None and [*map(compiled_name, packed)] == [compiled_name(measured)]
+    if not packed or same or options.accept or project.stage_using("validate") is None:
+        return []
+    return [
+        Finding(
+            "features-not-measured",
+            f"{packed[0]} is to be packed, but validate does not measure through it",
+            "",
+            f"data are what {measured} takes"
+            if measured
+            else "data are what the model takes: model and preprocessing could drift apart unseen",
+            f"write features: {packed[0]} under data and raw samples in its files, "
+            "or accept: REASON under pack",
+        )
+    ]
 
 
 def _refusals(work: Callable[..., object], *given: object) -> list[Finding]:

@@ -98,3 +98,19 @@ def test_raw_digits_from_training_to_the_device(project, capsys):
     capsys.readouterr()
     assert main(["-C", root, "pack", "--json"]) == ExitCode.TRUST
     assert json.loads(capsys.readouterr().out)["error"]["code"] == "features-not-validated"
+
+
+def test_features_that_nothing_is_measured_through_are_found_before_a_run(project, capsys):
+    place = project / "edgeops.yaml"
+    text = place.read_text().replace("  features: features.yaml\n", "")
+    place.write_text(text)
+    capsys.readouterr()
+    argv = ["-C", str(project), "run", "--dry-run", "--json"]
+    assert main(argv) == ExitCode.INPUT
+    (found,) = json.loads(capsys.readouterr().out)["findings"]
+    assert found["code"] == "features-not-measured"
+    assert found["where"].startswith("edgeops.yaml:")
+    place.write_text(
+        text.replace("  pack:\n", "  pack:\n    accept: the data hold what it makes\n")
+    )
+    assert main(argv) == ExitCode.OK
