@@ -6,8 +6,8 @@ blob that the offer names, lists which file leads to which by which delta.
 
 from __future__ import annotations
 
-import shutil
 import tempfile
+from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -18,6 +18,7 @@ from edgeops.core.digest import digest, sha256_bytes, sha256_file
 from edgeops.core.files import canonical_json
 from edgeops.core.manifest import Descriptor, parse_descriptor, parse_manifest
 from edgeops.core.versions import older, order
+from edgeops.errors import TransportError
 from edgeops.publish.blobs import blob_path, is_there, read_blob
 from edgeops.publish.releases import read_release, release_path
 
@@ -82,13 +83,14 @@ def earlier_releases(
 ) -> list[dict[str, Any]]:
     """Return the releases that devices may come from: those offered, then the last before this.
 
-    At most ``count``; withdrawn ones are among them, for devices have them still.
+    At most ``count``; withdrawn ones are among them, for devices have them still, and so is the
+    build of this version that is about to be replaced.
     """
     offered = [offer.version for offer in channel.offers] if channel else []
     ordered = [name for name in served.versions(project) if order(name) is not None]
     ordered.sort(key=lambda name: order(name) or (), reverse=True)
     before = [name for name in ordered if older(name, version)]
-    wanted = [name for name in dict.fromkeys((*offered, *before)) if name != version][:count]
+    wanted = list(dict.fromkeys((*offered, *before)))[:count]
     found = (read_release(store, served, release_path(project, name)) for name in wanted)
     return [release for release in found if release is not None]
 
@@ -101,26 +103,27 @@ def make_deltas(
     make: Make,
     events: Events,
 ) -> Deltas:
-    """Make and put the deltas that lead from earlier releases to a bundle, and their index."""
+    """Make and put the deltas that lead from earlier releases to a bundle, and their index.
+
+    A release whose files somebody removed from the store is passed over.
+    """
     events.step("making deltas", total=len(earlier))
     made: dict[tuple[str, str], DeltaInfo] = {}
     uploaded = 0
     with tempfile.TemporaryDirectory(prefix="edgeops-") as folder:
-        place = Path(folder)
-        for number, release in enumerate(earlier):
-            before = _manifest(store, release)
-            for old, new in _pairs(before, manifest):
-                key = new.blob.digest, old.blob.digest
-                if key in made:
-                    continue
-                found = _file(place / str(number), before, old, partial(read_blob, store))
-                after = _file(place / "new", manifest, new, pieces)
-                delta = make(found, after) if found and after else None
-                if delta is None:
-                    continue
-                made[key] = _info(release["version"], old, new, *delta)
-                uploaded += _put(store, delta[1])
-            shutil.rmtree(place / str(number), ignore_errors=True)
+        for release in earlier:
+            with _unless_missing(), tempfile.TemporaryDirectory(dir=folder) as place:
+                before = _manifest(store, release)
+                for old, new in _pairs(before, manifest):
+                    key = new.blob.digest, old.blob.digest
+                    if key in made:
+                        continue
+                    found = _file(Path(place), before, old, partial(read_blob, store))
+                    after = _file(Path(folder) / "new", manifest, new, pieces)
+                    delta = make(found, after) if found and after else None
+                    if delta is not None:
+                        made[key] = _info(release["version"], old, new, *delta)
+                        uploaded += _put(store, delta[1])
             events.advance()
     if not made:
         return Deltas(None, (), uploaded)
@@ -131,6 +134,16 @@ def make_deltas(
         infos,
         uploaded + _put(store, data),
     )
+
+
+@contextmanager
+def _unless_missing() -> Iterator[None]:
+    """End the block where the store lacks a file: a delta is a saving, never a need."""
+    try:
+        yield
+    except TransportError as error:
+        if error.code != "store-missing":
+            raise
 
 
 def encode(infos: Iterable[DeltaInfo]) -> bytes:
@@ -153,11 +166,15 @@ def encode(infos: Iterable[DeltaInfo]) -> bytes:
 
 
 def _pairs(old: Manifest, new: Manifest) -> Iterator[tuple[Layer, Layer]]:
-    """Yield the files that devices read and that changed under one path of one target."""
+    """Yield the files that devices read and that changed under one path of one target.
+
+    Sealed ones are left out: what is encrypted twice has nothing in common.
+    """
     before = {(item.target, item.path): item for item in old.layers if item.kind in _KINDS}
     for layer in new.layers:
         known = before.get((layer.target, layer.path))
-        if known is not None and known.blob.digest != layer.blob.digest:
+        sealed = layer.seal is not None or (known is not None and known.seal is not None)
+        if known is not None and not sealed and known.blob.digest != layer.blob.digest:
             yield known, layer
 
 

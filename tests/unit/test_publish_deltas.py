@@ -4,14 +4,16 @@ from __future__ import annotations
 
 import hashlib
 import json
+from dataclasses import replace
 from datetime import UTC, datetime
 
 import pytest
 
 from edgeops.core.channel import DELTAS_TYPE
 from edgeops.core.events import Silence
-from edgeops.core.manifest import parse_manifest
+from edgeops.core.manifest import Seal, parse_manifest
 from edgeops.package.bundle import open_bundle
+from edgeops.publish import deltas
 from edgeops.publish.deltas import earlier_releases, make_deltas
 from edgeops.publish.keys import init_keys, load_keys
 from edgeops.publish.metadata import read_served
@@ -131,6 +133,47 @@ def test_what_the_store_holds_damaged_is_no_base_for_a_delta(root, large):
     path = root / "repo/blobs/sha256" / hashlib.sha256(old).hexdigest()
     path.write_bytes(old[:-1] + b"!")
     assert _publish(root, "1.1.0", 2)["deltas"] == []
+
+
+def test_what_the_store_lost_is_no_base_for_a_delta(root, large):
+    _publish(root, "1.0.0", 1)
+    old = (root / "1.0.0/gateway/model.onnx").read_bytes()
+    (root / "repo/blobs/sha256" / hashlib.sha256(old).hexdigest()).unlink()
+    made = _publish(root, "1.1.0", 2)
+    assert made["deltas"] == []
+    (root / "repo/blobs/sha256" / made["digest"].removeprefix("sha256:")).unlink()
+    assert _publish(root, "1.2.0", 3)["deltas"] == []
+
+
+def test_a_build_that_is_replaced_is_come_from(root, large):
+    _publish(root, "1.0.0", 1)
+    bundle = make_bundle(root / "again", version="1.0.0", seed=2)
+    [listed] = release(root, bundle, now=NOW, rebuild=True)["deltas"]
+    assert listed["from_version"] == "1.0.0"
+    assert listed["from"] != listed["to"]
+
+
+def test_no_delta_is_tried_of_sealed_files(root):
+    def manifest(version):
+        folder = root / version
+        bundle = make_bundle(folder, version=version, seed=int(version[2]))
+        with open_bundle(bundle) as opened:
+            found = parse_manifest(opened.manifest_bytes, "here")
+        seal = Seal("sha256:" + 64 * "a", 1, 32 * "0")
+        layers = [
+            replace(layer, seal=seal) if layer.path.endswith("model.onnx") else layer
+            for layer in found.layers
+        ]
+        return found, replace(found, layers=tuple(layers))
+
+    (old, old_sealed), (new, new_sealed) = manifest("1.0.0"), manifest("1.1.0")
+
+    def paths(before, after):
+        return [layer.path.rpartition("/")[2] for _, layer in deltas._pairs(before, after)]
+
+    assert "model.onnx" in paths(old, new)
+    for before, after in ((old, new_sealed), (old_sealed, new), (old_sealed, new_sealed)):
+        assert "model.onnx" not in paths(before, after)
 
 
 def test_files_that_belong_together_lie_together_when_a_delta_is_made(root):
