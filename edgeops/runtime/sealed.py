@@ -197,7 +197,8 @@ def _secret(folder: Path, key: Path | None) -> bytes:
             f"{folder} has sealed files, and no key was given to open them with",
             where=str(folder),
             why="they were packed with encrypt, for devices that hold a key",
-            fix="give the device's key: Predictor(path, key=Path('device.key'))",
+            fix="give the device's key: Predictor(path, key=Path('device.key')), or put it at "
+            "HOME/device.key for the agent",
         )
     try:
         with (folder / SEALED_KEYS).open("rb") as file:
