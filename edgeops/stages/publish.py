@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from edgeops.core.project import bundle_file
 from edgeops.core.stage import Out, StageInfo, StagePlan, StageResult
-from edgeops.errors import Finding, GateFailed, GateInconclusive
+from edgeops.errors import Finding, GateFailed, GateInconclusive, TrustError
 from edgeops.stages.pack import check_keys
 
 if TYPE_CHECKING:
@@ -313,7 +313,12 @@ def _check_signer(bundle: Bundle, keys: Keys) -> None:
 
     if bundle.signature_descriptor is None:
         return
-    verify_signature(bundle, keys.release_keys())
+    try:
+        verify_signature(bundle, keys.release_keys())
+    except TrustError as error:
+        if error.code == "signature-unknown-key":
+            error.fix = "pack it again with the keys that publish it: edgeops pack ... --key DIR"
+        raise
 
 
 @dataclass(frozen=True)

@@ -73,7 +73,7 @@ def unpack_mirrored(request: UnpackRequest, events: Events) -> dict[str, Any]:
     Who tagged it is not known: ``edgeops verify --key`` asks that of a bundle, a device of a
     repository. Raises what a registry, choosing layers and writing files raise.
     """
-    from edgeops.package.unpack import check_place, choose, write_files
+    from edgeops.package.unpack import check_place, choose, uses_of, write_files
     from edgeops.publish.mirror import read_mirrored
     from edgeops.publish.registry import Registry, parse_address
 
@@ -82,7 +82,8 @@ def unpack_mirrored(request: UnpackRequest, events: Events) -> dict[str, Any]:
     with Registry(parse_address(request.source)) as registry:
         events.step("reading the registry")
         manifest, data = read_mirrored(registry)
-        layers = choose(manifest, request.target, request.only)
+        uses = uses_of(manifest, request.target, registry.get_blob)
+        layers = choose(manifest, request.target, request.only, uses)
         events.step("fetching files", total=len(layers))
         files = write_files(out, data, layers, registry.get_blob)
     return {

@@ -22,7 +22,7 @@ from edgeops.publish.keys import init_keys
 from edgeops.publish.registry import INDEX_TYPE, Registry, parse_address
 from edgeops.stages.unpack import UnpackRequest, unpack_verb
 from tests import servers
-from tests.unit._bundles import make_bundle, release
+from tests.unit._bundles import make_bundle, pack_full, release
 
 NOW = datetime.now(UTC)
 
@@ -92,6 +92,19 @@ def test_blobs_are_taken_from_another_name_of_the_registry(place, host):
     with open_bundle(bundle) as opened:
         manifests = opened.manifest_descriptor.size * 3 + opened.signature_descriptor.size
     assert second["bytes_uploaded"] < manifests + 1000
+
+
+def test_unpack_brings_the_variants_that_a_target_s_rules_ask(place, host):
+    to = f"oci://{host}/asked"
+    (place / "full").mkdir()
+    _publish(place, pack_full(place / "full", wheels={}, sdk=()), to, accept="for a test")
+    unpack_verb(UnpackRequest(place, f"{to}:stable", "out", "gateway"), events=Silence())
+    unpack_verb(UnpackRequest(place, f"{to}:stable", "alone", "camera"), events=Silence())
+    taken = [
+        sorted(path.name for path in (place / out / "variants").iterdir())
+        for out in ("out", "alone")
+    ]
+    assert taken == [["camera", "gateway"], ["camera"]]
 
 
 def test_unpack_reads_it_back_and_checks_it(place, host):

@@ -260,7 +260,10 @@ def test_an_inconclusive_gate_stops_a_release_with_its_own_exit(root):
 def test_a_bundle_signed_by_somebody_else_is_refused(root):
     init_keys(root / "others")
     bundle = _bundle(root, key=root / "others")
-    assert _code(_publish, root, bundle) == ("signature-unknown-key", 20)
+    with pytest.raises(EdgeopsError) as caught:
+        _publish(root, bundle)
+    assert (caught.value.code, int(caught.value.exit_code)) == ("signature-unknown-key", 20)
+    assert caught.value.fix.startswith("pack it again")
 
 
 def test_publishing_with_other_keys_is_refused(root):
