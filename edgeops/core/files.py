@@ -28,9 +28,24 @@ def canonical_json(value: Any) -> bytes:
     return text.encode() + b"\n"
 
 
+def make_folder(folder: Path) -> None:
+    """Make a folder and those above it; raises InputError ``folder-is-file`` where a file is."""
+    with disk_errors(folder):
+        try:
+            folder.mkdir(parents=True, exist_ok=True)
+        except (FileExistsError, NotADirectoryError) as error:
+            raise InputError(
+                "folder-is-file",
+                f"{folder} cannot be a folder",
+                where=str(folder),
+                why="it, or what it would lie in, is a file",
+                fix="name another place",
+            ) from error
+
+
 def write_atomic(path: Path, data: bytes) -> None:
     """Write ``data`` beside ``path``, flush it to the disk and move it in."""
-    path.parent.mkdir(parents=True, exist_ok=True)
+    make_folder(path.parent)
     with disk_errors(path):
         handle, name = tempfile.mkstemp(prefix=f".{path.name}.", dir=path.parent)
         try:
@@ -53,7 +68,7 @@ def folder_atomic(path: Path) -> Iterator[Path]:
     cannot be exchanged for another in one step everywhere, so the old one is renamed aside first;
     a kill between the two renames leaves the new folder complete under its temporary name.
     """
-    path.parent.mkdir(parents=True, exist_ok=True)
+    make_folder(path.parent)
     with disk_errors(path):
         new = Path(tempfile.mkdtemp(prefix=f".{path.name}.", suffix=".new", dir=path.parent))
         try:

@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from edgeops.core.digest import digest
-from edgeops.core.files import canonical_json, write_atomic
+from edgeops.core.files import canonical_json, make_folder, write_atomic
 from edgeops.core.manifest import SEALED_FORMAT, SEALED_KEYS, SEALED_PIECE, Seal
 from edgeops.errors import InputError, UsageProblem
 from edgeops.package.layout import Part
@@ -172,7 +172,7 @@ def make_recipient(folder: Path) -> dict[str, Any]:
         )
     key = X25519PrivateKey.generate()
     pem = key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption())
-    folder.mkdir(parents=True, exist_ok=True)
+    make_folder(folder)
     _write_secret(folder / PRIVATE, pem)
     public = key.public_key()
     about = public.public_bytes(Encoding.PEM, PublicFormat.SubjectPublicKeyInfo)

@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import IO, TYPE_CHECKING
 
 from edgeops.core.digest import digest
-from edgeops.core.files import disk_errors
+from edgeops.core.files import disk_errors, make_folder
 from edgeops.core.manifest import (
     CONFIG_TYPE,
     MANIFEST_TYPE,
@@ -67,7 +67,7 @@ def write_bundle(
     while it is read, TrustError ``digest-mismatch`` when it is another than its part says or when a
     path has no place in a bundle, MissingError ``disk-full`` or ``not-writable``.
     """
-    out.parent.mkdir(parents=True, exist_ok=True)
+    make_folder(out.parent)
     with disk_errors(out):
         handle, temporary = tempfile.mkstemp(prefix=f".{out.name}.", dir=out.parent)
         try:

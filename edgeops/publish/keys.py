@@ -12,7 +12,7 @@ import tempfile
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from edgeops.core.files import disk_errors, write_atomic
+from edgeops.core.files import disk_errors, make_folder, write_atomic
 from edgeops.errors import InputError
 from edgeops.publish.keystore import (
     LIFETIME,
@@ -66,16 +66,16 @@ def init_keys(
     Returns ``public``, ``root`` (paths) and ``expires``. Raises InputError ``keys-exist`` or
     ``threshold-invalid``.
     """
-    if folder.is_dir() and any(folder.iterdir()):
+    if folder.is_file() or (folder.is_dir() and any(folder.iterdir())):
         raise InputError(
             "keys-exist",
-            f"{folder} is not empty",
+            f"{folder} is not empty" if folder.is_dir() else f"{folder} is a file",
             where=str(folder),
             why="keys that devices trust must never be overwritten",
             fix="choose another folder, or replace one key with: edgeops keys rotate DIR --role ROLE",
         )
     _check_threshold(root_keys, threshold)
-    folder.parent.mkdir(parents=True, exist_ok=True)
+    make_folder(folder.parent)
     with disk_errors(folder):
         new = Path(tempfile.mkdtemp(prefix=f".{folder.name}.", dir=folder.parent))
         try:

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from edgeops.core import registry
-from edgeops.core.files import disk_errors, inside
+from edgeops.core.files import disk_errors, inside, make_folder
 from edgeops.errors import InputError, MissingError, TransportError
 
 if TYPE_CHECKING:
@@ -91,8 +91,7 @@ class FolderStore:
     @contextmanager
     def lock(self) -> Iterator[None]:
         """Keep other publishers of this machine out; the system lets go when the process ends."""
-        with disk_errors(self._root):
-            self._root.mkdir(parents=True, exist_ok=True)
+        make_folder(self._root)
         handle = os.open(self._root, os.O_RDONLY)
         try:
             fcntl.flock(handle, fcntl.LOCK_EX)

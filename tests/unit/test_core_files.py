@@ -16,6 +16,7 @@ from edgeops.core.files import (
     disk_errors,
     folder_atomic,
     inside,
+    make_folder,
     trusted_links,
     write_atomic,
 )
@@ -98,6 +99,16 @@ def test_disk_errors_say_what_to_do(tmp_path, number, code):
         raise OSError(number, os.strerror(number))
     assert caught.value.code == code
     assert caught.value.fix
+
+
+@pytest.mark.parametrize("place", ["file", "file/below"])
+@pytest.mark.parametrize("write", [make_folder, lambda place: write_atomic(place / "x", b"")])
+def test_a_file_where_a_folder_is_needed_is_said(tmp_path, place, write):
+    (tmp_path / "file").write_bytes(b"kept")
+    with pytest.raises(InputError) as caught:
+        write(tmp_path / place)
+    assert caught.value.code == "folder-is-file"
+    assert (tmp_path / "file").read_bytes() == b"kept"
 
 
 def test_disk_errors_let_others_through(tmp_path):

@@ -58,6 +58,13 @@ def test_init_never_overwrites(tmp_path):
     assert (tmp_path / "keys" / "root.json").read_bytes() == before
 
 
+def test_init_never_takes_the_place_of_a_file(tmp_path):
+    (tmp_path / "file").write_bytes(b"kept")
+    assert _code(init_keys, tmp_path / "file") == ("keys-exist", 3)
+    assert _code(init_keys, tmp_path / "file" / "keys") == ("folder-is-file", 3)
+    assert (tmp_path / "file").read_bytes() == b"kept"
+
+
 def test_init_takes_an_empty_folder(tmp_path):
     (tmp_path / "keys").mkdir()
     init_keys(tmp_path / "keys")
