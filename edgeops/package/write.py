@@ -63,10 +63,18 @@ def write_bundle(
     """Write a bundle of ``parts``; ``sign`` makes the DSSE envelope over the manifest's descriptor.
 
     Every file is read once and never wholly in memory. ``sealer`` seals those that it takes.
-    ``out`` is replaced when all is written. Raises InputError ``pack-changed`` when a file changes
-    while it is read, TrustError ``digest-mismatch`` when it is another than its part says or when a
+    ``out`` is replaced when all is written. Raises InputError ``bundle-is-folder``, or
+    ``pack-changed`` when a file changes while it is read, TrustError ``digest-mismatch`` when it is another than its part says or when a
     path has no place in a bundle, MissingError ``disk-full`` or ``not-writable``.
     """
+    if out.is_dir():
+        raise InputError(
+            "bundle-is-folder",
+            f"{out} is a folder",
+            where=str(out),
+            why="a bundle is one file, and a folder does not make way for it",
+            fix=f"name a file: -o {out.name}/{name}-{version}.edgeops",
+        )
     make_folder(out.parent)
     with disk_errors(out):
         handle, temporary = tempfile.mkstemp(prefix=f".{out.name}.", dir=out.parent)

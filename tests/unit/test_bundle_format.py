@@ -58,6 +58,16 @@ def test_bundle_is_an_oci_layout_that_tar_can_read(tmp_path):
     ]
 
 
+def test_a_folder_does_not_make_way_for_a_bundle(tmp_path):
+    (tmp_path / "there").mkdir()
+    contents = Contents("x", "1", {"t": tmp_path / "t"}, {}, {})
+    make_variant(tmp_path / "t")
+    with pytest.raises(InputError) as caught:
+        pack_files(contents, tmp_path / "there", sign=None, events=Silence())
+    assert caught.value.code == "bundle-is-folder"
+    assert [path.name for path in tmp_path.iterdir() if path.name != "t"] == ["there"]
+
+
 def test_bundle_keeps_weights_raw(tmp_path):
     bundle = make_bundle(tmp_path)
     assert (tmp_path / "gateway" / "model.onnx").read_bytes() in bundle.read_bytes()
