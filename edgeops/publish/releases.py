@@ -21,8 +21,9 @@ if TYPE_CHECKING:
     from edgeops.publish.metadata import Served
 
 FORMAT = "edgeops.release/1"
-# What only tells about the rest: measuring again does not make another release.
-ABOUT = ("evidence", "sbom", "card")
+# What only tells about the rest: measuring again does not make another release. The index is among
+# it for the memory that it says each target took.
+ABOUT = ("evidence", "sbom", "card", "index")
 
 
 @dataclass(frozen=True)
@@ -47,7 +48,7 @@ class Release:
 
     @property
     def content(self) -> str:
-        """The digest of all files that devices use: not of evidence, bill of materials and card."""
+        """The digest of all files that devices run with: not of what tells about them."""
         return tree_digest(
             {item.path: item.blob.hex for item in self.layers if item.kind not in ABOUT}
         )

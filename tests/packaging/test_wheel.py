@@ -142,4 +142,5 @@ def test_wheel_runs_the_demo(installed, tmp_path):
         check=False,
     )
     assert done.returncode == 0, done.stdout + done.stderr
-    assert "the device says" in done.stdout.splitlines()[-1]
+    assert "the device says" in done.stdout
+    assert "rolled back by hand" in done.stdout.splitlines()[-1]

@@ -54,7 +54,7 @@ def test_index_says_what_is_packed(tmp_path):
         "digest": about["targets"]["gateway"]["digest"],
         "architectures": ["aarch64"],
         "opset": 17,
-        "memory_mb": None,
+        "memory_mb": 40.97,
         "uses": ["camera"],
     }
     camera = about["targets"]["camera"]["needs"]

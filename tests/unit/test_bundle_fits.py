@@ -1,0 +1,62 @@
+"""What is packed around a model is what its predictor takes."""
+
+from __future__ import annotations
+
+import pytest
+
+from edgeops.errors import InputError
+from edgeops.package.fits import check_fits
+from tests.unit._bundles import FEATURES, make_variant
+
+RULES = """\
+format: edgeops.rules/1
+steps:
+  - {name: top, kind: classification, output: probabilities}
+"""
+
+
+@pytest.fixture
+def variant(tmp_path):
+    return make_variant(tmp_path / "gateway")
+
+
+def included(folder, **documents):
+    """Write documents and return them as pack is given them."""
+    found = {}
+    for kind, text in documents.items():
+        path = folder / f"{kind}.yaml"
+        path.write_text(text)
+        found[f"spec/{path.name}"] = path
+    return found
+
+
+def test_documents_that_fit_the_model_are_taken(tmp_path, variant):
+    check_fits(included(tmp_path, features=FEATURES, rules=RULES), {"gateway": variant})
+
+
+def test_features_that_the_model_does_not_take_are_refused_by_target(tmp_path, variant):
+    include = included(tmp_path, features=FEATURES.replace("[4]", "[5]"))
+    with pytest.raises(InputError) as caught:
+        check_fits(include, {"desktop": variant, "gateway": variant})
+    assert {finding.code for finding in caught.value.findings} == {"features-model"}
+    assert [finding.what.endswith("'gateway'") for finding in caught.value.findings] == [
+        False,
+        True,
+    ]
+    assert caught.value.findings[0].where == "spec/features.yaml"
+
+
+def test_rules_on_an_output_that_the_model_lacks_are_refused_with_their_line(tmp_path, variant):
+    include = included(tmp_path, rules=RULES.replace("probabilities", "scores"))
+    with pytest.raises(InputError) as caught:
+        check_fits(include, {"gateway": variant})
+    assert caught.value.code == "rules-malformed"
+    assert caught.value.where == "spec/rules.yaml:3:5"
+
+
+def test_a_target_that_only_rules_ask_needs_no_features_of_its_own(tmp_path, variant):
+    features = FEATURES.replace("x:", "y:") + "outputs: {y: y}\n"
+    include = included(tmp_path, features=features, rules=RULES + "models: {other: camera}\n")
+    with pytest.raises(InputError) as caught:
+        check_fits(include, {"camera": variant, "gateway": variant})
+    assert all(finding.what.endswith("'gateway'") for finding in caught.value.findings)
