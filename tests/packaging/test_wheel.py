@@ -46,11 +46,13 @@ def installed(wheel, tmp_path_factory):
         if "edgeops" not in path.name and path.suffix != ".pth":
             (links / path.name).symlink_to(path)
     (site / "dependencies.pth").write_text(f"{links}\n")
-    script = folder / "bin/edgeops"
-    script.write_text(
-        f"#!{python}\nimport sys\nfrom edgeops.__main__ import main\nsys.exit(main())\n"
-    )
-    script.chmod(0o755)
+    for name, module in (
+        ("edgeops", "edgeops.__main__"),
+        ("edgeops-agent", "edgeops.runtime.agent.cli"),
+    ):
+        script = folder / "bin" / name
+        script.write_text(f"#!{python}\nimport sys\nfrom {module} import main\nsys.exit(main())\n")
+        script.chmod(0o755)
     return python
 
 
