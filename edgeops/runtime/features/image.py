@@ -68,7 +68,9 @@ def _pixels(value: Any, most: int) -> np.ndarray[Any, Any]:
         )
     if value.dtype != np.uint8:
         raise BadValue(
-            f"the image is {value.dtype}", "pixels are uint8, 0 to 255", "array.astype('uint8')"
+            f"the image is {value.dtype}",
+            "pixels are uint8, 0 to 255",
+            "give the file, or its pixels before they are scaled; of 0 to 1: (255 * array).round().astype('uint8')",
         )
     pixels = value[..., None] if value.ndim == _AXES[0] else value
     if pixels.ndim != _AXES[1] or pixels.shape[2] not in {1, 3, 4}:
