@@ -1,8 +1,10 @@
 """What a swap costs the requests that come meanwhile, how long going back takes, what serving costs.
 
-Requests come at their own pace (open loop), at about half of what one core answers; a response time
-counts from when a request was due. Figures of a machine that has other work say little: the ratio of p99
-between steady stretches, where nothing is swapped, is printed beside.
+Requests come at their own pace (open loop) from a process of their own, as many as take 0.6 of a core in
+all, so that with two cores there is one to spare; a response time counts from when a request was due. Swaps are
+taken in groups, and the median over groups is told of how p99 compares with that of stretches as long in
+which nothing is swapped. Figures of a machine that has other work say little: what two such stretches
+differ by is printed beside.
 """
 
 from __future__ import annotations
@@ -11,8 +13,8 @@ import http.client
 import json
 import os
 import statistics
+import subprocess
 import sys
-import threading
 import time
 from collections import Counter
 from itertools import pairwise
@@ -29,8 +31,8 @@ from tests.serving import Running, slot, switch
 
 pytestmark = pytest.mark.bench
 
-CLIENTS = 4
-STEADY_S, ROUNDS = 4.0, 12
+ROUNDS, GROUP = 40, 10
+CORES, SETTLE_S = 0.6, 0.05
 CALLS = 4000
 OK = 200
 
@@ -73,31 +75,6 @@ def network(folder, seed, width=256, layers=6):
     return folder
 
 
-class Client(threading.Thread):
-    """Sends a request at each of its times; remembers (when due, seconds, why it was refused)."""
-
-    def __init__(self, url, body, begin, every, stop) -> None:
-        super().__init__()
-        self.url, self.body, self.begin, self.every, self.stop = url, body, begin, every, stop
-        self.found = []
-
-    def run(self):
-        host, _, port = self.url.rpartition(":")
-        connection = http.client.HTTPConnection(host, int(port), timeout=30)
-        kind = {"Content-Type": "application/x-npy", "Accept": "application/x-npy"}
-        number = 0
-        while not self.stop.is_set():
-            due = self.begin + number * self.every
-            number += 1
-            time.sleep(max(0.0, due - time.perf_counter()))
-            connection.request("POST", "/v1/predict", self.body, kind)
-            response = connection.getresponse()
-            data = response.read()
-            why = "" if response.status == OK else json.loads(data)["error"]["code"]
-            self.found.append((due, time.perf_counter() - due, why))
-        connection.close()
-
-
 def capacity(server, body):
     """Return the seconds that a request takes when one follows another."""
     host, _, port = server.url().rpartition(":")
@@ -121,18 +98,57 @@ def npy(array):
     return buffer.getvalue()
 
 
+def swaps(home, folders, count):
+    """Swap some times where nobody asks; an even number, so that all is as before."""
+    return [swap(home, folders, number) for number in range(1, count + 1)]
+
+
 def swap(home, folders, number):
     """Bring the next model into service; return when it began and ended."""
-    begun = time.perf_counter()
+    begun = time.monotonic()
     verdict = activate(home, folders[number % len(folders)])
     assert verdict.accepted, verdict
     switch(home, folders[number % len(folders)], folders[(number - 1) % len(folders)])
     verdict.commit()
-    return begun, time.perf_counter()
+    return begun, time.monotonic()
 
 
 def percentile(values, share):
     return float(np.percentile(np.array(values) * 1e3, share)) if len(values) else float("nan")
+
+
+class Load:
+    """Requests from a process of their own, ``rate`` a second for ``seconds``."""
+
+    def __init__(self, url, body, rate, seconds) -> None:
+        command = [sys.executable, "-m", "tests.bench._open_loop", url, body, rate, seconds]
+        self.process = subprocess.Popen([*map(str, command)], stdout=subprocess.PIPE)
+
+    def ended(self):
+        """Return what it found and the processor time that it took, once it has ended."""
+        told = json.loads(self.process.communicate()[0])
+        return told["found"], told["processor_s"]
+
+
+def sustained(server, body):
+    """Return how many requests a second take ``CORES`` of processor in all, who asks included."""
+    rate, seconds = 0.25 / capacity(server, body.read_bytes()), 3.0
+    before = tree_s(server.process.pid)
+    _, asked_s = Load(server.url(), body, rate, seconds).ended()
+    return rate * CORES / ((tree_s(server.process.pid) - before + asked_s) / seconds)
+
+
+def during(found, windows):
+    return [took for due, took, _ in found if any(b <= due <= e for b, e in windows)]
+
+
+def ratio(found, one, other):
+    """Return the median over groups of swaps of how their p99 compare; a group has enough requests."""
+    groups = [slice(begin, begin + GROUP) for begin in range(0, len(one), GROUP)]
+    return statistics.median(
+        percentile(during(found, one[group]), 99) / percentile(during(found, other[group]), 99)
+        for group in groups
+    )
 
 
 @pytest.mark.parametrize("isolate", [False, True], ids=["here", "child"])
@@ -140,45 +156,42 @@ def test_swap_under_load(tmp_path, capsys, isolate):
     home = tmp_path / "home"
     folders = [network(home / "slots" / f"{n:016x}", n) for n in range(2)]
     switch(home, folders[0])
-    body = npy(np.random.default_rng(0).normal(size=(1, 160)).astype(np.float32))
+    body = tmp_path / "body.npy"
+    body.write_bytes(npy(np.random.default_rng(0).normal(size=(1, 160)).astype(np.float32)))
     options = {"probation_s": 0, "probation_requests": 1, "warm_tolerance": 1.0, "isolate": isolate}
     with Running(home, "--port", "0", **options) as server:
-        alone = capacity(server, body)
-        every = CLIENTS * alone * 2
-        stop, begin = threading.Event(), time.perf_counter()
-        clients = [
-            Client(server.url(), body, begin + place * every / CLIENTS, every, stop)
-            for place in range(CLIENTS)
-        ]
-        for client in clients:
-            client.start()
-        # Steady stretches and swaps take turns, so that both meet the same neighbours.
-        swaps = []
+        rate = sustained(server, body)
+        lasts = max(percentile([e - b for b, e in swaps(home, folders, 2)], 50) / 1e3, 0.1)
+        # Two stretches as long as a swap before each: steady, and steady again to compare with.
+        load = Load(server.url(), body, rate, ROUNDS * (5 * lasts + 0.4) + 2)
+        time.sleep(1.0)
+        before, begun = tree_s(server.process.pid), time.monotonic()
+        steady, again, swapped = [], [], []
         for number in range(1, ROUNDS + 1):
-            time.sleep(STEADY_S / ROUNDS)
-            swaps.append(swap(home, folders, number))
-        time.sleep(STEADY_S / ROUNDS)
-        stop.set()
-        for client in clients:
-            client.join()
-    found = [each for client in clients for each in client.found]
-    during = [took for due, took, _ in found if any(b <= due <= e + 0.05 for b, e in swaps)]
-    halves: list[list[float]] = [[], []]
-    for due, took, _ in found:
-        if not any(begun <= due <= ended + 0.05 for begun, ended in swaps):
-            halves[sum(due > ended for _, ended in swaps) % 2].append(took)
-    steady = halves[0] + halves[1]
-    failed = Counter(why for *_, why in found if why)
-    assert not failed
+            time.sleep(0.1)
+            for stretch in (steady, again) if number % 2 else (again, steady):
+                stretch.append((time.monotonic(), time.monotonic() + lasts))
+                time.sleep(lasts)
+            begin, end = swap(home, folders, number)
+            swapped.append((begin, end + SETTLE_S))
+            time.sleep(SETTLE_S)
+        took = tree_s(server.process.pid) - before
+        took /= time.monotonic() - begun
+        found, _ = load.ended()
+    assert not Counter(why for *_, why in found if why)
+    assert found[-1][0] > swapped[-1][1]
     with capsys.disabled():
-        lasted = statistics.median(end - begun for begun, end in swaps) * 1e3
         sys.stdout.write(
-            f"\nswap ({'child' if isolate else 'here'}): {len(swaps)} swaps of {lasted:.0f} ms, "
-            f"{len(found)} requests at {1 / alone / 2:.0f}/s, none failed; "
-            f"p50 {percentile(steady, 50):.2f} -> {percentile(during, 50):.2f} ms, "
-            f"p99 {percentile(steady, 99):.2f} -> {percentile(during, 99):.2f} ms: "
-            f"ratio {percentile(during, 99) / percentile(steady, 99):.2f}, between every other steady "
-            f"stretch {percentile(halves[1], 99) / percentile(halves[0], 99):.2f}"
+            f"\nswap ({'child' if isolate else 'here'}): {len(swapped)} swaps of "
+            f"{percentile([e - b for b, e in swapped], 50) - SETTLE_S * 1e3:.0f} ms, "
+            f"{len(found)} requests at {rate:.0f}/s ({CORES} cores in all without swaps, the server "
+            f"{took:.2f} with them), none failed; "
+            f"p50 {percentile(during(found, steady), 50):.2f} -> "
+            f"{percentile(during(found, swapped), 50):.2f} ms, "
+            f"p99 {percentile(during(found, steady), 99):.2f} -> "
+            f"{percentile(during(found, swapped), 99):.2f} ms; "
+            f"median ratio {ratio(found, swapped, steady):.2f}, "
+            f"of steady to steady {ratio(found, again, steady):.2f}"
         )
 
 
@@ -210,6 +223,22 @@ def test_going_back_takes_little(tmp_path, monkeypatch, capsys):
             f"\nrollback: the old one answered the very request, after {max(told) * 1e3:.1f} ms at "
             f"most; the agent's links and state after {max(linked) * 1e3:.0f} ms at most"
         )
+
+
+def tree_s(pid):
+    """Return the processor time of a process, its children, and those that have ended."""
+    total = 0.0
+    for path in Path("/proc").glob("[0-9]*/stat"):
+        try:
+            _, _, rest = path.read_text().rpartition(")")
+        except OSError:
+            continue
+        fields = rest.split()
+        if int(path.parent.name) == pid:
+            total += sum(map(int, fields[11:15]))
+        elif int(fields[1]) == pid:
+            total += sum(map(int, fields[11:13]))
+    return total / os.sysconf("SC_CLK_TCK")
 
 
 def processor_s(pid):
