@@ -189,8 +189,9 @@ def _spawn(slot: Path, options: Options, link: socket.socket) -> subprocess.Pope
         stdin=subprocess.DEVNULL,
         stdout=2,  # what engines print is no answer
         pass_fds=(link.fileno(),),
-        # Of its own, so that what an engine starts is ended with it.
-        start_new_session=True,
+        # Of its own, so that what an engine starts is ended with it. A session of its own would have
+        # Linux give it as much of the processors as all else here (sched_autogroup), however nice it is.
+        process_group=0,
     )
 
 

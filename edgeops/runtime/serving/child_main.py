@@ -24,7 +24,7 @@ def main() -> int:
     # The server hears both, and ends this process when its last call is over.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     signal.signal(signal.SIGTERM, signal.SIG_IGN)
-    from edgeops.runtime.serving.local import lowly
+    from edgeops.runtime.serving.turns import lowly, soon
 
     lowly(_imports)
     from edgeops.runtime.serving.child import receive, send
@@ -39,6 +39,7 @@ def main() -> int:
     except Exception as error:  # noqa: BLE001 - whatever an engine raises is its answer
         send(link, {"error": _told(error)}, {}, None)
         return 1
+    soon()
     send(link, _about(model), {}, None)
     while True:
         try:

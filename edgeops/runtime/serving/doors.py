@@ -18,6 +18,7 @@ from edgeops.errors import EdgeopsError, InputError, MissingError, RefusedError
 from edgeops.runtime.serving import routes
 from edgeops.runtime.serving.http import Closed, Connection, Reply, refused
 from edgeops.runtime.serving.model import Abandoned
+from edgeops.runtime.serving.turns import soon
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -183,6 +184,7 @@ class Server:
 
     def _serve(self, connection: Connection) -> None:
         """Answer a connection's requests until one of both ends it."""
+        soon()
         try:
             while self._one(connection):
                 connection.busy = False

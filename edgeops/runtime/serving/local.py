@@ -2,20 +2,17 @@
 
 from __future__ import annotations
 
-import os
-import sys
-import threading
-from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
+from edgeops.runtime.serving.turns import lowly
+
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Mapping
 
     from edgeops.core.variant import TensorInfo
     from edgeops.runtime.serving.options import Options
 
-_NICE = 10
 # Of a slot that brings the engine's own wheel: what its children import from first.
 SITE = "site"
 
@@ -89,28 +86,3 @@ def inputs_of(predictor: Any) -> tuple[Input, ...]:
         Input(each.name, tuple(each.shape), each.dtype, getattr(each, "kind", ""))
         for each in predictor.inputs
     )
-
-
-def lowly(work: Callable[[], Any]) -> Any:
-    """Return what ``work`` returns, done in a thread that gives way to all others (Linux).
-
-    A thread of its own, for a user's process may lower a thread and never raise it again.
-    """
-    found: list[Any] = []
-    raised: list[BaseException] = []
-
-    def done() -> None:
-        if sys.platform.startswith("linux"):
-            with suppress(OSError):
-                os.setpriority(os.PRIO_PROCESS, threading.get_native_id(), _NICE)
-        try:
-            found.append(work())
-        except BaseException as error:  # noqa: BLE001 - raised again below
-            raised.append(error)
-
-    thread = threading.Thread(target=done, name="edgeops-load", daemon=True)
-    thread.start()
-    thread.join()
-    if raised:
-        raise raised[0]
-    return found[0]
