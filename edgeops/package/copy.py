@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 PIECE = 1 << 18
 _ROOM = 8
 _LARGE = 8 << 20
-_FLUSH = 32 << 20
+_FLUSH = 8 << 20
 
 
 class Source(Protocol):
