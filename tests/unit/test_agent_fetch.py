@@ -5,11 +5,13 @@ from __future__ import annotations
 import json
 import shutil
 import socket
+import threading
+from contextlib import contextmanager, suppress
 
 import pytest
 
 from edgeops.errors import EdgeopsError
-from edgeops.runtime.agent.fetch import Limits
+from edgeops.runtime.agent.fetch import Limits, open_remote
 from edgeops.runtime.agent.home import Home
 from edgeops.runtime.agent.update import Options
 from tests.unit._agent_faults import served, tidy, updated
@@ -216,6 +218,7 @@ def test_nothing_there_is_said_so(place, tmp_path):
     assert code(place, address) == ("repository-unreachable", 30)
     assert code(place, str(tmp_path / "nowhere")) == ("repository-unreachable", 30)
     assert code(place, "ftp://127.0.0.1/repo") == ("repository-address", 3)
+    assert code(place, "http://[::1/repo") == ("repository-address", 3)
 
 
 def test_missing_blob_is_said_so(place):
@@ -232,3 +235,70 @@ def test_address_may_have_a_path(place):
     shutil.copytree(root / "repo", root / "www" / "some where" / "repo")
     with serving(root / "www", Manners(at="-")) as (address, _):
         assert go(place, f"{address}/some where/repo/".replace(" ", "%20"))["outcome"] == "updated"
+
+
+# What no web server of Python's library can be made to say
+
+
+GOOD = b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok"
+
+
+@contextmanager
+def saying(*answers):
+    """Give each connection the next of these answers, the last again and again; yield a Remote."""
+    left, held = list(answers), []
+
+    def answer():
+        with suppress(OSError):
+            while True:
+                connection = door.accept()[0]
+                held.append(connection)
+                with suppress(OSError):
+                    connection.recv(4096)
+                    connection.sendall(left.pop(0) if len(left) > 1 else left[0])
+
+    with socket.create_server(("127.0.0.1", 0)) as door:
+        thread = threading.Thread(target=answer, daemon=True)
+        thread.start()
+        with open_remote(f"http://127.0.0.1:{door.getsockname()[1]}", QUICK) as remote:
+            yield remote
+        door.shutdown(socket.SHUT_RDWR)
+        thread.join()
+    for connection in held:
+        connection.close()
+
+
+def test_try_after_an_answer_that_was_none_begins_a_connection_of_its_own():
+    with saying(b"nonsense\r\n\r\n", GOOD) as remote:
+        assert remote.small("x", 10) == b"ok"
+
+
+def test_name_that_nobody_knows_is_said_after_the_last_try():
+    remote = open_remote("http://nowhere.invalid", QUICK)
+    with remote, pytest.raises(EdgeopsError) as caught:
+        remote.small("x", 10)
+    assert caught.value.code == "repository-unreachable"
+    assert "Request-sent" not in caught.value.why
+
+
+@pytest.mark.parametrize(
+    "head",
+    [
+        b"HTTP/1.1 302 Found\r\nLocation: http://[\r\nContent-Length: 0",
+        b"HTTP/1.1 302 Found\r\nLocation: /\xe9\r\nContent-Length: 0",
+        b"HTTP/1.1 206 Partial\r\nContent-Range: bytes \xb2-3/4\r\nContent-Length: 2",
+        b"HTTP/1.1 100 Continue\r\n\r\n" * 100_000,
+    ],
+    ids=["broken address", "odd letter", "odd digit", "go on, without end"],
+)
+def test_answer_that_is_none_of_http_is_no_bug(head):
+    with saying(head + b"\r\n\r\n") as remote, pytest.raises(EdgeopsError) as caught:
+        remote.into("x", 10, 0, lambda _: None)
+    assert caught.value.code == "repository-unreachable"
+    assert len(caught.value.why) < 200
+
+
+def test_answer_with_a_rest_too_long_to_read_costs_its_connection():
+    moved = b"HTTP/1.1 302 Found\r\nLocation: /y\r\nContent-Length: 999999\r\n\r\n"
+    with saying(moved + bytes(80_000), GOOD) as remote:
+        assert remote.small("x", 10) == b"ok"

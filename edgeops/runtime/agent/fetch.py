@@ -11,10 +11,10 @@ import time
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
-from urllib.parse import unquote, urlsplit
+from urllib.parse import unquote
 
 from edgeops.errors import TransportError, TrustError
-from edgeops.runtime.agent.http import PIECE, Answer, Limits, Server, Slow, bare
+from edgeops.runtime.agent.http import PIECE, Answer, Limits, Server, Slow, bare, split
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -88,7 +88,7 @@ class Stored:
 def open_remote(location: str, limits: Limits | None = None) -> Remote:
     """Return the repository at an http or https address, or in a folder (also ``file://``)."""
     limits = limits or Limits()
-    parts = urlsplit(location)
+    parts = split(location)
     if parts.scheme == "file":
         return Remote(Folder(Path(unquote(parts.path))), location, limits)
     if "://" not in location:
@@ -198,8 +198,8 @@ class Remote:
     @contextmanager
     def _asked(self, path: str, start: int) -> Iterator[Answer]:
         self.requests += 1
-        answer = self._source.get(path, start)
         try:
+            answer = self._source.get(path, start)
             yield answer
             if answer.status >= _REFUSED:
                 self._discard(answer)

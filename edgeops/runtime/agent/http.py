@@ -25,6 +25,8 @@ PIECE = 1 << 16
 _MOVED = (301, 302, 303, 307, 308)
 _MOST_MOVES = 3
 _MOST_DRAINED = 1 << 16
+# http.client reads answers that only say "go on" for as long as they come.
+_MOST_HEAD = 1 << 20
 
 
 @dataclass(frozen=True)
@@ -67,14 +69,17 @@ class _Socket(io.RawIOBase):
         self._limits = limits
         self._begun = time.monotonic()
         self._received = 0
+        self.in_head = True
 
     def readable(self) -> bool:
         """Return True."""
         return True
 
     def readinto(self, buffer: Any) -> int:
-        """Read what there is; raises Slow or TimeoutError."""
+        """Read what there is; raises Slow or TimeoutError, HTTPException for a head without end."""
         limits = self._limits
+        if self.in_head and self._received > _MOST_HEAD:
+            raise http.client.HTTPException(f"the answer has more than {_MOST_HEAD} bytes of head")
         allowed = limits.grace_s + self._received / limits.rate if limits.rate else limits.idle_s
         left = self._begun + allowed - time.monotonic() if limits.rate else limits.idle_s
         if left <= 0:
@@ -100,22 +105,22 @@ class _Response(http.client.HTTPResponse):
 
     def __init__(self, sock: Any, *arguments: Any, **options: Any) -> None:
         super().__init__(sock, *arguments, **options)
-        self.fp = io.BufferedReader(_Socket(sock, self.fp, self.limits), PIECE)
+        self._socket = _Socket(sock, self.fp, self.limits)
+        self.fp = io.BufferedReader(self._socket, PIECE)
+
+    def begin(self) -> None:
+        """Read the head of the answer."""
+        super().begin()
+        self._socket.in_head = False
 
 
 class Server:
     """Files below one http or https address, over one connection that is kept."""
 
     def __init__(self, address: str, limits: Limits) -> None:
-        parts = urlsplit(address)
+        parts = split(address)
         if parts.scheme not in ("http", "https") or not parts.hostname:
-            raise InputError(
-                "repository-address",
-                f"{bare(address)} is no address of a repository",
-                where=bare(address),
-                why="it is neither http://HOST/..., https://HOST/... nor a folder",
-                fix="name what the publisher serves, or the folder itself",
-            )
+            raise _no_address(bare(address))
         self._base = bare(address).rstrip("/") + "/"
         self._home = urlsplit(self._base)[:2]
         self._login = _basic(parts)
@@ -126,7 +131,13 @@ class Server:
 
     def get(self, path: str, start: int = 0) -> Answer:
         """Ask for a file from a byte on; raises OSError or http.client.HTTPException."""
-        url = urljoin(self._base, quote(path))
+        try:
+            return self._followed(urljoin(self._base, quote(path)), start)
+        except ValueError as error:
+            # A server may name places that are no addresses, and parts that are no numbers.
+            raise http.client.HTTPException(f"the answer is none of HTTP: {error}") from error
+
+    def _followed(self, url: str, start: int) -> Answer:
         for _ in range(_MOST_MOVES + 1):
             response = self._ask(url, start)
             place = response.headers.get("Location")
@@ -146,6 +157,8 @@ class Server:
         """Read what is left of a short answer, so that the connection can be used again."""
         if self._last is not None and not self._last.isclosed():
             self._last.read(_MOST_DRAINED)
+            if not self._last.isclosed():
+                self.close()
         self._last = None
 
     def close(self) -> None:
@@ -205,6 +218,24 @@ class Server:
                 fix="have it serve the repository by https alone",
             )
         return target
+
+
+def split(address: str) -> SplitResult:
+    """Return the parts of an address; raises InputError ``repository-address`` for a broken one."""
+    try:
+        return urlsplit(address)
+    except ValueError as error:
+        raise _no_address(address.rpartition("@")[2]) from error
+
+
+def _no_address(bare: str) -> InputError:
+    return InputError(
+        "repository-address",
+        f"{bare} is no address of a repository",
+        where=bare,
+        why="it is neither http://HOST/..., https://HOST/... nor a folder",
+        fix="name what the publisher serves, or the folder itself",
+    )
 
 
 def bare(address: str) -> str:
