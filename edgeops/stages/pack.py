@@ -146,27 +146,37 @@ def _problems(
 
 
 def _unmeasured(project: Project, options: PackOptions) -> list[Finding]:
-    """Return a finding where devices would get features that no figure was measured through."""
+    """Return a finding where devices would get features or rules that no figure is of."""
     from edgeops.package.include import compiled_name
     from edgeops.package.layout import kind_of
 
-    packed = [name for name in options.include if kind_of(name) == "features"]
-    measured = project.data.features
-    same = measured is not None and [*map(compiled_name, packed)] == [compiled_name(measured)]
-    if not packed or same or options.accept or project.stage_using("validate") is None:
+    spec = project.stage_using("validate")
+    if spec is None or options.accept:
         return []
-    return [
-        Finding(
-            "features-not-measured",
-            f"{packed[0]} is to be packed, but validate does not measure through it",
-            "",
-            f"data are what {measured} takes"
-            if measured
-            else "data are what the model takes: model and preprocessing could drift apart unseen",
-            f"write features: {packed[0]} under data and raw samples in its files, "
-            "or accept: REASON under pack",
-        )
-    ]
+    found = []
+    for kind, code, measured in (
+        ("features", "features-not-measured", project.data.features),
+        ("rules", "rules-not-measured", getattr(spec.options, "rules", "")),
+    ):
+        packed = [name for name in options.include if kind_of(name) == kind]
+        same = [compiled_name(measured)] if measured else []
+        if packed and [*map(compiled_name, packed)] != same:
+            what = f"{packed[0]} is to be packed, but validate does not measure through it"
+            found.append(Finding(code, what, "", *_drift(kind, packed[0], measured, spec.name)))
+    return found
+
+
+def _drift(kind: str, packed: str, measured: str | None, stage: str) -> tuple[str, str]:
+    """Return why figures say nothing of what is packed, and what to do."""
+    if kind == "features":
+        why = "data are what the model takes: model and preprocessing could drift apart unseen"
+        why = f"data are what {measured} takes" if measured else why
+        fix = f"write features: {packed} under data and raw samples in its files"
+    else:
+        why = "figures are of what the model gives, and applications get what the rules answer"
+        why = f"figures are of what {measured} answers" if measured else why
+        fix = f"write rules: {packed} under {stage}, and output: the answer that the metric is of"
+    return why, f"{fix}, or accept: REASON under pack"
 
 
 def _refusals(work: Callable[..., object], *given: object) -> list[Finding]:

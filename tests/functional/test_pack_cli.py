@@ -393,6 +393,26 @@ def test_preflight_finds_all_that_cannot_be_packed(place):
     assert findings[0].where == "features.yaml:1:14"
 
 
+def test_rules_that_nothing_is_measured_through_are_found_before_a_run(place, run, golden):
+    (place / "rules.yaml").write_text(RULES.replace("models: {other: camera}\n", ""))
+    head = _YAML.partition("  convert:")[0]
+
+    def told(validate, accept=""):
+        pack = f"include: [rules.yaml]{accept}"
+        (place / "edgeops.yaml").write_text(
+            f"{head}  validate: {{{validate}}}\n  pack: {{{pack}}}\n"
+        )
+        code, _, err = run("-C", place, "run", "pack", "--dry-run")
+        assert code == 3
+        return [part for part in err.split("\n\n") if "rules-not-measured" in part]
+
+    (own,) = told("")
+    golden("errors/rules-not-measured.txt", own)
+    assert "what other.yaml answers" in told("rules: other.yaml")[0]
+    assert not told("rules: rules.yaml")
+    assert not told("", ", accept: no metric is of an answer")
+
+
 def test_stages_run_in_a_project(place, run_json):
     from edgeops.core.events import Silence
     from edgeops.core.stage import StageContext
