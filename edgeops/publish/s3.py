@@ -8,28 +8,22 @@ from __future__ import annotations
 
 import io
 import os
-import secrets
-import time
 from contextlib import contextmanager
 from pathlib import PurePosixPath
 from typing import TYPE_CHECKING, Any
 
 from edgeops.errors import EdgeopsError, InputError, MissingError, TransportError
+from edgeops.publish.s3_lock import LOCK, Lease, code
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
 ENDPOINT = "EDGEOPS_S3_ENDPOINT"
-LOCK = ".edgeops-publishing"
-# A lock of a publisher that died is taken over after so long, by the clock of the server.
-LOCK_S = 900.0
-WAIT_S = 120.0
 _PART = 16 << 20
 _GONE = {"404", "NoSuchKey", "NotFound"}
 _NOT_ALLOWED = {"403", "AccessDenied", "AllAccessDisabled"}
 _WRONG = {"InvalidAccessKeyId", "SignatureDoesNotMatch", "ExpiredToken", "InvalidToken"}
-_TAKEN = {"PreconditionFailed", "ConditionalRequestConflict", "412", "409"}
 _NEVER_CACHED = "no-cache"
 
 
@@ -46,6 +40,7 @@ class S3Store:
         self._prefix = prefix.strip("/") + "/" if prefix.strip("/") else ""
         self._made = client
         self._bucket_seen = False
+        self._lease: Lease | None = None
 
     def at(self, location: str, base: Path) -> S3Store:
         """Return the store for ``s3://bucket/prefix``; ``base`` means nothing here."""
@@ -54,6 +49,8 @@ class S3Store:
 
     def put(self, path: str, data: bytes | Iterator[bytes]) -> None:
         """Write an object whole: large ones in parts that appear together when the last is there."""
+        if self._lease is not None:
+            self._lease.check()
         key = self._key(path)
         options = {"CacheControl": _NEVER_CACHED} if path == "metadata/timestamp.json" else {}
         with self._errors(path):
@@ -77,7 +74,7 @@ class S3Store:
             try:
                 answer = self._client.get_object(Bucket=self._bucket, Key=self._key(path), **ranged)
             except ClientError as error:
-                if _code(error) in ("InvalidRange", "416"):
+                if code(error) in ("InvalidRange", "416"):
                     return b""
                 raise
             return bytes(answer["Body"].read())
@@ -94,7 +91,7 @@ class S3Store:
             try:
                 answer = self._client.head_object(Bucket=self._bucket, Key=self._key(path))
             except ClientError as error:
-                if _code(error) in _GONE:
+                if code(error) in _GONE:
                     self._check_bucket()
                     return None
                 raise
@@ -115,67 +112,16 @@ class S3Store:
     def lock(self) -> Iterator[None]:
         """Keep other publishers out by an object that only one can make.
 
-        Raises TransportError ``store-busy`` when another publisher holds it for too long.
+        Raises TransportError ``store-busy`` when another publisher holds it for too long, and from
+        :meth:`put` once another has taken it over.
         """
-        mine = secrets.token_hex(16).encode()
-        tag = self._lock(mine)
-        try:
-            yield
-        finally:
-            self._unlock(tag)
-
-    def _unlock(self, tag: str) -> None:
-        """Remove the lock unless somebody took it over or removed it."""
-        from botocore.exceptions import ClientError
-
-        key = self._key(LOCK)
-        with self._errors(LOCK):
+        place = {"Bucket": self._bucket, "Key": self._key(LOCK)}
+        with Lease(self._client, place, self._where, self._errors) as lease:
+            self._lease = lease
             try:
-                if self._client.head_object(Bucket=self._bucket, Key=key)["ETag"] == tag:
-                    self._client.delete_object(Bucket=self._bucket, Key=key)
-            except ClientError as error:
-                if _code(error) not in _GONE:
-                    raise
-
-    def _lock(self, mine: bytes) -> str:
-        from botocore.exceptions import ClientError
-
-        key, until = self._key(LOCK), time.monotonic() + WAIT_S
-        condition = {"IfNoneMatch": "*"}
-        while True:
-            with self._errors(LOCK):
-                try:
-                    answer = self._client.put_object(
-                        Bucket=self._bucket, Key=key, Body=mine, **condition
-                    )
-                    return str(answer["ETag"])
-                except ClientError as error:
-                    if _code(error) not in _TAKEN | _GONE:
-                        raise
-                condition = self._stale(key)
-            if time.monotonic() > until:
-                raise TransportError(
-                    "store-busy",
-                    f"somebody else is publishing to {self._where}",
-                    where=f"{self._where.rstrip('/')}/{LOCK}",
-                    why=f"the lock was held for {WAIT_S:g} s",
-                    fix="try again; a lock of a publisher that died is taken over after "
-                    f"{LOCK_S / 60:g} minutes",
-                )
-            time.sleep(min(1.0, WAIT_S / 10))
-
-    def _stale(self, key: str) -> dict[str, str]:
-        """Return the condition to take a lock by: that it is gone, or as old as it is now."""
-        from botocore.exceptions import ClientError
-
-        try:
-            held = self._client.head_object(Bucket=self._bucket, Key=key)
-        except ClientError as error:
-            if _code(error) in _GONE:
-                return {"IfNoneMatch": "*"}
-            raise
-        age = (_date(held) - held["LastModified"]).total_seconds()
-        return {"IfMatch": held["ETag"]} if age > LOCK_S else {"IfNoneMatch": "*"}
+                yield
+            finally:
+                self._lease = None
 
     def _parts(self, key: str, data: Iterator[bytes], options: dict[str, str]) -> None:
         """Send pieces in parts of a fixed size; when they raise, no object appears."""
@@ -227,7 +173,7 @@ class S3Store:
         try:
             self._client.head_bucket(Bucket=self._bucket)
         except ClientError as error:
-            if _code(error) not in _NOT_ALLOWED:  # who may only read objects may not ask this
+            if code(error) not in _NOT_ALLOWED:  # who may only read objects may not ask this
                 raise
         self._bucket_seen = True
 
@@ -255,16 +201,16 @@ class S3Store:
             ) from error
 
     def _refused(self, error: Any, path: str) -> EdgeopsError:
-        code, message = _code(error), error.response.get("Error", {}).get("Message", "")
-        if code == "NoSuchBucket" or (code in _GONE and error.operation_name == "HeadBucket"):
+        which, message = code(error), error.response.get("Error", {}).get("Message", "")
+        if which == "NoSuchBucket" or (which in _GONE and error.operation_name == "HeadBucket"):
             return InputError(
                 "bucket-missing",
                 f"there is no bucket {self._bucket}",
                 where=self._where,
-                why=message or code,
+                why=message or which,
                 fix="make the bucket, or correct the address",
             )
-        if code in _GONE:
+        if which in _GONE:
             return TransportError(
                 "store-missing",
                 f"the repository has no {path}",
@@ -272,13 +218,13 @@ class S3Store:
                 why="it is not there, or not yet: a copy may still be under way",
                 fix="try again; if it stays away, publish the release again",
             )
-        if code in _NOT_ALLOWED | _WRONG:
-            return self._credentials(f"{code}: {message}")
+        if which in _NOT_ALLOWED | _WRONG:
+            return self._credentials(f"{which}: {message}")
         return TransportError(
             "repository-unreachable",
             f"{self._where} did not do what it was asked",
             where=f"{self._where}: {path}",
-            why=f"{error.operation_name}: {code}: {message}",
+            why=f"{error.operation_name}: {which}: {message}",
             fix="try again; if it stays so, ask whoever runs the store",
         )
 
@@ -327,16 +273,6 @@ def _connect(where: str) -> Any:
             why=str(error),
             fix=f"check AWS_PROFILE, AWS_REGION and {ENDPOINT}",
         ) from error
-
-
-def _code(error: Any) -> str:
-    return str(error.response.get("Error", {}).get("Code", ""))
-
-
-def _date(answer: dict[str, Any]) -> Any:
-    from email.utils import parsedate_to_datetime
-
-    return parsedate_to_datetime(answer["ResponseMetadata"]["HTTPHeaders"]["date"])
 
 
 def _chain(first: bytes, second: bytes, rest: Iterator[bytes]) -> Iterator[bytes]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+import time
 from datetime import UTC, datetime
 
 import boto3
@@ -10,7 +11,7 @@ import pytest
 from botocore.config import Config
 
 from edgeops.errors import EdgeopsError
-from edgeops.publish import s3 as module
+from edgeops.publish import s3_lock as module
 from edgeops.publish.keys import init_keys
 from edgeops.publish.s3 import S3Store
 from tests import servers
@@ -98,6 +99,31 @@ def test_the_lock_of_a_publisher_that_died_is_taken_over(bucket, monkeypatch):
     with taken.lock():
         taken.put("a", b"x")
     assert taken.list("") == ["a"]
+
+
+def test_a_publisher_that_takes_long_keeps_its_lock(bucket, monkeypatch):
+    monkeypatch.setattr(module, "LOCK_S", 2.0)
+    monkeypatch.setattr(module, "RENEW_S", 0.3)
+    monkeypatch.setattr(module, "WAIT_S", 0.5)
+    slow = S3Store("s3://models/slow")
+    with slow.lock():
+        time.sleep(4.0)
+        assert _code(S3Store("s3://models/slow").lock().__enter__) == ("store-busy", 30)
+        slow.put("a", b"x")
+    assert slow.list("") == ["a"]
+
+
+def test_a_publisher_whose_lock_was_taken_over_writes_nothing_more(bucket, monkeypatch):
+    monkeypatch.setattr(module, "RENEW_S", 0.1)
+    first, second = S3Store("s3://models/lost"), S3Store("s3://models/lost")
+    with first.lock():
+        monkeypatch.setattr(module, "LOCK_S", -1.0)
+        with second.lock():
+            time.sleep(1.0)
+            assert _code(first.put, "a", b"x") == ("store-busy", 30)
+            second.put("b", b"x")
+    assert first.list("") == ["b"]
+    first.put("a", b"x")
 
 
 def test_a_repository_is_published_to_s3_and_read_over_plain_http(bucket, tmp_path):
