@@ -36,7 +36,6 @@ _NPY_HEADER = re.compile(
     rb"'shape': \(([0-9, ]*)\), \} *\n",
     re.DOTALL,
 )
-_NOT_ARRAYS = (ValueError, TypeError, KeyError, EOFError, zipfile.BadZipFile, NotImplementedError)
 
 
 def inputs_of(kind: str, data: bytes, tensors: Sequence[Input], name: str | None) -> dict[str, Any]:
@@ -52,7 +51,9 @@ def inputs_of(kind: str, data: bytes, tensors: Sequence[Input], name: str | None
             return _from_npz(data)
         if kind == NPY:
             return {_single(tensors, name): _array(data)}
-    except (*_NOT_ARRAYS, RecursionError) as error:
+    except InputError:
+        raise
+    except Exception as error:  # numpy and zipfile raise of many kinds
         raise malformed(f"its body is no {kind}: {type(error).__name__}: {error}") from error
     if kind.startswith(_BYTES):
         return {_single(tensors, name): data}
@@ -78,7 +79,9 @@ def reply_of(answer: Answer, accept: str) -> Reply:
         }
         if NPZ in accept:
             buffer = io.BytesIO()
-            np.savez(buffer, **arrays)
+            with zipfile.ZipFile(buffer, "w") as archive:
+                for key, array in arrays.items():
+                    archive.writestr(f"{key}.npy", _npy(array))
             return Reply(200, NPZ, buffer.getvalue(), named)
         if len(arrays) == 1:
             return Reply(200, NPY, _npy(next(iter(arrays.values()))), named)
@@ -91,7 +94,7 @@ def reply_of(answer: Answer, accept: str) -> Reply:
     try:
         text = json.dumps(document, default=plain, allow_nan=False)
     except ValueError:
-        text = json.dumps(_without_nan(document), allow_nan=False)
+        text = json.dumps(_without_nan(document), default=plain, allow_nan=False)
     return Reply(200, JSON, text.encode() + b"\n", named)
 
 

@@ -103,6 +103,9 @@ class Server:
         """Take nothing new, finish what has begun; returns whether all was finished in time."""
         self._stopping.set()
         for link in self._listeners:
+            # Closing alone would leave the thread in accept, and who connects without an answer.
+            with suppress(OSError):
+                link.shutdown(socket.SHUT_RDWR)
             link.close()
         until = time.monotonic() + self._options.drain_s
         while self._open and time.monotonic() < until:
@@ -139,14 +142,20 @@ class Server:
                 continue
             local = link.family == socket.AF_UNIX
             if not local:
-                link.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+                with suppress(OSError):  # the peer may be gone already
+                    link.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
             options = self._options
             connection = Connection(link, local, options.idle_s, options.read_s)
-            if not self._room.acquire(blocking=False):
-                self._turn_away(connection)
-                continue
-            self._open[id(connection)] = connection
-            self._start(self._serve, connection)
+            if self._room.acquire(blocking=False):
+                self._open[id(connection)] = connection
+                try:
+                    self._start(self._serve, connection)
+                except RuntimeError:  # the system has no thread for it
+                    del self._open[id(connection)]
+                    self._room.release()
+                else:
+                    continue
+            self._turn_away(connection)
 
     def _turn_away(self, connection: Connection) -> None:
         self.turned_away += 1
@@ -182,16 +191,23 @@ class Server:
     def _start(self, work: Any, *arguments: Any) -> None:
         threading.Thread(target=work, args=arguments, name="edgeops-serve", daemon=True).start()
 
-    def _serve(self, connection: Connection) -> None:
-        """Answer a connection's requests until one of both ends it."""
-        soon()
+    def _serve(self, connection: Connection, first: Callable[[], bool] = lambda: True) -> None:
+        """Answer a connection's requests until one of both ends it.
+
+        ``first`` answers the one that has come already; it returns whether another may follow.
+        """
         try:
-            while self._one(connection):
+            soon()
+            going_on = first()
+            while going_on:
                 connection.busy = False
+                going_on = self._one(connection)
         except Abandoned:
             return  # another thread has the connection now
         except (Closed, OSError):
             pass
+        except Exception as error:  # noqa: BLE001 - a fault here must not keep the connection's room
+            self.serving.trouble = f"{type(error).__name__}: {error}"
         self._end(connection)
 
     def _end(self, connection: Connection) -> None:
@@ -240,7 +256,8 @@ class Server:
 
     def _answer(self, connection: Connection, head: Head, values: dict[str, Any]) -> bool:
         """Answer with the slot that was acquired; it goes over to who takes the request over."""
-        overdue = partial(self._start, self._take_over, connection, head, values)
+        again = partial(self._answer, connection, head, values)
+        overdue = partial(self._start, self._serve, connection, again)
         try:
             reply = routes.predicted(self.serving.answer(values, overdue), head)
         except Abandoned:
@@ -254,20 +271,6 @@ class Server:
         if reply.status == 200:  # noqa: PLR2004
             self._recorder.offer(values)
         return going_on
-
-    def _take_over(self, connection: Connection, head: Head, values: dict[str, Any]) -> None:
-        """Answer a request whose call hangs, and serve the connection from then on."""
-        try:
-            going_on = self._answer(connection, head, values)
-        except Abandoned:
-            return
-        except (Closed, OSError):
-            going_on = False
-        if going_on:
-            connection.busy = False
-            self._serve(connection)
-        else:
-            self._end(connection)
 
     def _reply(self, connection: Connection, head: Head, reply: Reply) -> bool:
         keep = head.keep and not self._stopping.is_set()

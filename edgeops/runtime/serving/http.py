@@ -27,6 +27,8 @@ if TYPE_CHECKING:
 
 _MOST_HEAD = 16 << 10
 _READ = 1 << 16
+# Of a length; Python itself reads no number of some thousands.
+_MOST_DIGITS = 18
 _CONTINUE = b"HTTP/1.1 100 Continue\r\n\r\n"
 JSON = "application/json"
 REASONS = {
@@ -80,7 +82,7 @@ class Head:
                 fix="send Content-Length",
             )
         text = self.headers.get("content-length", "0")
-        if not (text.isascii() and text.isdigit()):
+        if not (text.isascii() and text.isdigit()) or len(text) > _MOST_DIGITS:
             raise malformed(f"Content-Length is {text[:40]!r}")
         return int(text)
 
@@ -110,12 +112,12 @@ class Connection:
         until = time.monotonic() + self.idle_s
         while True:
             end = self.buffer.find(b"\r\n\r\n")
+            if (len(self.buffer) if end < 0 else end) > _MOST_HEAD:
+                raise malformed("its head is longer than 16 KiB")
             if end >= 0:
                 text = bytes(self.buffer[:end])
                 del self.buffer[: end + 4]
                 return parse_head(text)
-            if len(self.buffer) > _MOST_HEAD:
-                raise malformed("its head is longer than 16 KiB")
             begun = bool(self.buffer)
             self.buffer += self._more(until)
             if not begun:
@@ -196,6 +198,9 @@ class Connection:
 def parse_head(text: bytes) -> Head:
     """Return the head that its lines say; raises InputError ``serve-malformed``. Pure."""
     first, *lines = text.decode("latin-1").split("\r\n")
+    # A proxy in front may take what stands alone for the end of a line, and see other headers.
+    if not text.count(b"\r") == text.count(b"\n") == len(lines) or b"\0" in text:
+        raise malformed("its head has a CR, LF or NUL that ends no line")
     words = first.split(" ")
     if len(words) != 3 or not words[2].startswith("HTTP/1.") or not words[1].startswith("/"):  # noqa: PLR2004
         raise malformed(f"its first line is {first[:60]!r}")
@@ -209,8 +214,8 @@ def parse_head(text: bytes) -> Head:
             raise malformed(f"{name} is there twice")
         headers[name] = value.strip()
     path, _, query = words[1].partition("?")
-    asked = headers.get("connection", "").lower()
-    keep = asked != "close" if words[2] != "HTTP/1.0" else asked == "keep-alive"
+    asked = [each.strip() for each in headers.get("connection", "").lower().split(",")]
+    keep = "close" not in asked if words[2] != "HTTP/1.0" else "keep-alive" in asked
     found = {name: each[-1] for name, each in parse_qs(query).items()} if query else {}
     return Head(words[0], path, found, headers, keep)
 
