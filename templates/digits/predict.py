@@ -6,20 +6,20 @@
 A device needs numpy, the engine and edgeops.runtime for this; no training package, no DVC.
 """
 
-from pathlib import Path
-
 import numpy as np
+from edgeops.errors import EdgeopsError
 from edgeops.runtime import Predictor
 
 SAMPLE = 3  # of the evaluation data, which the network has never seen
 
 
 def main() -> None:
-    labels = Path("device/labels.txt").read_text().split()
+    predictor = Predictor("device")
+    labels = predictor.labels
     with np.load("data/evaluation.npz") as data:
         image, truth = data["image"][SAMPLE : SAMPLE + 1], labels[data["labels"][SAMPLE]]
 
-    scores = Predictor("device").predict({"image": image})["probabilities"][0]
+    scores = predictor.predict({"image": image})["probabilities"][0]
 
     answer = labels[scores.argmax()]
     for row in image.reshape(8, 8):
@@ -30,4 +30,7 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    main()
+    try:
+        main()
+    except EdgeopsError as error:  # what is in device/, or what it was given, does not fit
+        raise SystemExit("\n".join(filter(None, (error.what, error.why, error.fix)))) from None

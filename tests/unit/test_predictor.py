@@ -16,6 +16,7 @@ from edgeops.package.bundle import open_bundle
 from edgeops.package.pack import Contents, pack_files
 from edgeops.package.unpack import choose, write_files
 from edgeops.runtime import Predictor
+from tests.predicting import DOUBLED, add_documents
 from tests.unit._bundles import make_bundle, make_variant
 
 ONE = np.array([[0.1, -0.2, 0.3, 0.4]], dtype=np.float32)
@@ -241,3 +242,33 @@ def test_runtime_has_no_other_names():
     with pytest.raises(AttributeError, match="Predicter"):
         _ = edgeops.runtime.Predicter
     assert Path(edgeops.runtime.__file__).name == "__init__.py"
+
+
+# The program that the template lays down
+
+
+def _shown(folder):
+    """Run the template's predict.py beside what a device has; return its exit code and words."""
+    (folder / "data").mkdir()
+    np.savez(folder / "data/evaluation.npz", image=np.zeros((4, 1)), labels=np.zeros(4, int))
+    program = Path(__file__).parents[2] / "templates" / "digits" / "predict.py"
+    command = [sys.executable, "-B", program]
+    done = subprocess.run(command, cwd=folder, capture_output=True, text=True, check=False)
+    return done.returncode, done.stdout + done.stderr
+
+
+@pytest.mark.parametrize("documents", [{}, {"features": DOUBLED}])
+def test_the_demo_says_why_its_input_is_not_taken(tmp_path, device, documents):
+    add_documents(device, **documents)
+    with pytest.raises(EdgeopsError) as caught:
+        Predictor(device).predict({"image": np.zeros((1, 1))})
+    error = caught.value
+    assert _shown(tmp_path) == (1, f"{error.what}\n{error.why}\n{error.fix}\n")
+
+
+def test_the_demo_says_what_to_do_where_nothing_was_unpacked(tmp_path):
+    code, words = _shown(tmp_path)
+    assert (code, words.splitlines()[0]) == (
+        1,
+        "device holds neither a variant nor an unpacked bundle",
+    )

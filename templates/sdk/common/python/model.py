@@ -27,16 +27,31 @@ OUTPUTS = [
 ]
 
 
+def arguments():
+    """Return the variant's folder and the files of the inputs, as the command line names them."""
+    folder, *paths = sys.argv[1:] or [""]
+    if not folder or (paths and len(paths) != len(INPUTS)):
+        names = " ".join(f"{tensor.name}.bin" for tensor in INPUTS)
+        sys.exit(f"usage: demo.py FOLDER [{names}]: one file for each input, or none for zeros")
+    if not (Path(folder) / FILE).is_file():
+        sys.exit(f"{folder} is not the folder of this model: it has no {FILE}")
+    return folder, paths
+
+
 def read_inputs(paths):
     """Return an array for each input: from the named files in order, else zeros."""
-    if paths and len(paths) != len(INPUTS):
-        sys.exit("usage: demo.py FOLDER [INPUT.bin ...], one file for each input")
     arrays = []
     for number, tensor in enumerate(INPUTS):
         array = np.zeros(tensor.shape, tensor.dtype)
         if paths:
-            array = np.frombuffer(Path(paths[number]).read_bytes(), tensor.dtype)
-        arrays.append(array.reshape(tensor.shape))
+            try:
+                data = Path(paths[number]).read_bytes()
+            except OSError as error:
+                sys.exit(f"{tensor.name} cannot be read: {error}")
+            if len(data) != array.nbytes:
+                sys.exit(f"{tensor.name} takes {array.nbytes} bytes, got {len(data)}")
+            array = np.frombuffer(data, tensor.dtype).reshape(tensor.shape)
+        arrays.append(array)
     return arrays
 
 

@@ -1,6 +1,5 @@
 """One call of the model on LiteRT: demo.py FOLDER [INPUT.bin ...]"""
 
-import sys
 from pathlib import Path
 
 from ai_edge_litert.interpreter import Interpreter
@@ -13,7 +12,7 @@ def place(details, tensor, number):
     return next((item for item in details if item["name"] == tensor.engine), details[number])
 
 
-folder, *paths = sys.argv[1:]
+folder, paths = model.arguments()
 interpreter = Interpreter(model_path=str(Path(folder) / model.FILE), num_threads=1)
 taken = [
     place(interpreter.get_input_details(), tensor, number)["index"]

@@ -1,6 +1,5 @@
 """One call of the model on MNN: demo.py FOLDER [INPUT.bin ...]"""
 
-import sys
 from pathlib import Path
 
 from MNN import expr, nn
@@ -9,7 +8,7 @@ import model
 
 TYPES = {"float32": expr.float, "int32": expr.int, "uint8": expr.uint8, "int8": expr.int8}
 
-folder, *paths = sys.argv[1:]
+folder, paths = model.arguments()
 runtime = nn.create_runtime_manager(({"backend": "CPU", "numThread": 1, "precision": "high"},))
 network = nn.load_module_from_file(
     str(Path(folder) / model.FILE),

@@ -8,7 +8,7 @@ import numpy as np
 
 import model
 
-folder, *paths = sys.argv[1:]
+folder, paths = model.arguments()
 param = Path(folder) / model.FILE
 net = ncnn.Net()
 net.opt.num_threads = 1

@@ -1,13 +1,12 @@
 """One call of the model on ONNX Runtime: demo.py FOLDER [INPUT.bin ...]"""
 
-import sys
 from pathlib import Path
 
 import onnxruntime
 
 import model
 
-folder, *paths = sys.argv[1:]
+folder, paths = model.arguments()
 session = onnxruntime.InferenceSession(
     str(Path(folder) / model.FILE), providers=["CPUExecutionProvider"]
 )

@@ -1,13 +1,12 @@
 """One call of the model on OpenVINO: demo.py FOLDER [INPUT.bin ...]"""
 
-import sys
 from pathlib import Path
 
 import openvino
 
 import model
 
-folder, *paths = sys.argv[1:]
+folder, paths = model.arguments()
 core = openvino.Core()
 network = core.read_model(Path(folder) / model.FILE)
 # One sample: every open axis becomes 1. An input that nothing reads is gone from the network.
