@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from edgeops import console
 from edgeops.commands.options import JsonFlag
+
+if TYPE_CHECKING:
+    from edgeops.core.events import Events
 
 app = typer.Typer(no_args_is_help=True, rich_markup_mode=None)
 Folder = Annotated[Path, typer.Argument(metavar="DIR", help="The keys folder.")]
@@ -60,13 +63,20 @@ def rotate(
     as_json: JsonFlag = False,
 ) -> None:
     """Replace the key of a role; devices follow without being touched."""
+    from edgeops.publish.stores import open_repository
     from edgeops.stages.publish import RotateRequest, rotate_and_renew
     from edgeops.views.keys import view
 
     request = RotateRequest(
         console.root(ctx), folder, role, to, replace, threshold, tuple(others or ())
     )
-    console.present(lambda _: rotate_and_renew(request), view, as_json=as_json)
+
+    def work(_: Events) -> dict[str, Any]:
+        if to is not None:  # a misspelt address is found before a key is replaced
+            open_repository(to, request.root)
+        return rotate_and_renew(request)
+
+    console.present(work, view, as_json=as_json)
 
 
 @app.command("sign")

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from edgeops.core.files import disk_errors, make_folder, write_atomic
-from edgeops.errors import InputError
+from edgeops.errors import InputError, TrustError
 from edgeops.publish.keystore import (
     LIFETIME,
     OFFLINE,
@@ -183,7 +183,7 @@ def sign_root(path: Path, others: Sequence[Path] = ()) -> dict[str, Any]:
     ``path`` is a keys folder, or a copy of its ``pending.root.json`` that a holder of a root key
     was sent: that is signed in place, and the result says which keys it names, to be compared with
     what the holder was told. ``others`` are root keys or folders of them. Raises
-    InputError ``rotation-none``, MissingError ``keys-missing``.
+    InputError ``rotation-none``, MissingError ``keys-missing``, TrustError ``key-foreign``.
     """
     from tuf.api.metadata import Metadata
 
@@ -199,6 +199,8 @@ def sign_root(path: Path, others: Sequence[Path] = ()) -> dict[str, Any]:
             fix=f"begin one: edgeops keys rotate {path} --role ROLE",
         )
     metadata: Any = _parsed(pending, Metadata)
+    if path.is_dir() and others:
+        _refuse_strangers(path, metadata, _root_keys(None, others))
     for key in _root_keys(path if path.is_dir() else None, others):
         metadata.sign(read_signer(key), append=True)
     write_atomic(pending, metadata.to_bytes())
@@ -213,6 +215,20 @@ def sign_root(path: Path, others: Sequence[Path] = ()) -> dict[str, Any]:
         "signatures": len(metadata.signatures),
         "complete": False,
     }
+
+
+def _refuse_strangers(folder: Path, pending: Any, paths: Sequence[Path]) -> None:
+    """Raise TrustError ``key-foreign`` where no key that was named is one of old or new root."""
+    known = {*_keyids(load_keys(folder, roles=()).root, "root"), *_keyids(pending, "root")}
+    if not any(read_signer(path).public_key.keyid in known for path in paths):
+        raise TrustError(
+            "key-foreign",
+            f"{' and '.join(path.name for path in paths)} cannot sign this root",
+            where=str(folder / PENDING),
+            why=f"the root keys begin with {', '.join(sorted(keyid[:8] for keyid in known))}",
+            fix="name a key that the root in force or the new one knows; what was replaced signs "
+            "no more",
+        )
 
 
 def _finish(folder: Path) -> dict[str, Any]:
@@ -302,9 +318,12 @@ def _replaced(
     known = [keyid[:8] + (f" ({names[keyid]})" if keyid in names else "") for keyid in keyids]
     # What is not here is what was lost, more often than what is.
     likely = next((keyid for keyid in keyids if keyid not in names), keyids[0])
+    what = f"say which of the {len(keyids)} keys of {role} is replaced"
+    if said is not None:
+        what = f"{'several keys' if found else 'no key'} of {role} can be meant by {said!r}"
     raise InputError(
         "root-key-unsaid",
-        f"say which of the {len(keyids)} keys of {role} is replaced",
+        what,
         where=str(folder),
         why="their ids begin with " + ", ".join(known),
         fix=f"edgeops keys rotate {folder} --role {role} --replace {likely[:8]}",

@@ -234,6 +234,15 @@ def test_renew_needs_the_key_of_the_timestamp_alone(place, run_json):
     assert run_json("-C", place, "renew", "--to", "nowhere", "--key", "keys")[0] == 3
 
 
+def test_a_misspelt_repository_is_found_before_a_key_is_replaced(place, run, run_json):
+    before = (place / "keys" / "root.json").read_bytes()
+    rotate = ("keys", "rotate", "keys", "--role", "timestamp", "--to", "nowhere")
+    code, result = run_json("-C", place, *rotate)
+    assert (code, result["error"]["code"]) == (3, "repository-empty")
+    assert not (place / "nowhere").exists()
+    assert (place / "keys" / "root.json").read_bytes() == before
+
+
 def test_holders_of_root_keys_sign_one_after_another(place, run, run_json):
     keys = ("keys", "init", "three", "--root-keys", "3", "--threshold", "2")
     code, result = run_json("-C", place, *keys)

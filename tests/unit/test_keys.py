@@ -270,11 +270,32 @@ def test_a_stranger_s_signature_does_not_count_and_is_dropped(three):
     init_keys(three / "stranger")
     keys = three / "keys"
     rotate_keys(keys, "timestamp", others=[three / "holder1"])
-    result = sign_root(keys, [three / "stranger" / "offline"])
+    strange = three / "stranger" / "offline"
+    shutil.copy(keys / "pending.root.json", three / "sent.json")
+    sign_root(three / "sent.json", [strange])
+    shutil.copy(three / "sent.json", keys / "pending.root.json")
+    result = sign_root(keys)
     assert result["complete"] is False
     assert result["signatures"]["old"] == {"have": 1, "need": 2}
-    assert sign_root(keys, [three / "holder3"])["complete"] is True
+    assert sign_root(keys, [strange, three / "holder3"])["complete"] is True
     assert len(load_keys(keys).root.signatures) == 2
+
+
+def test_a_key_that_was_replaced_is_refused_when_it_alone_is_to_sign(three):
+    keys = three / "keys"
+    for number in (1, 2, 3):
+        shutil.copytree(three / f"holder{number}", keys / "offline", dirs_exist_ok=True)
+    rotate_keys(keys, "root", replaced="root-2")
+    for number in (2, 3, 4):
+        (keys / "offline" / f"root-{number}.pem").rename(three / f"root-{number}.pem")
+    assert rotate_keys(keys, "snapshot")["complete"] is False
+    before = (keys / "pending.root.json").read_bytes()
+    with pytest.raises(EdgeopsError) as caught:
+        sign_root(keys, [three / "root-2.pem"])
+    assert (caught.value.code, int(caught.value.exit_code)) == ("key-foreign", 20)
+    assert caught.value.what == "root-2.pem cannot sign this root"
+    assert (keys / "pending.root.json").read_bytes() == before
+    assert sign_root(keys, [three / "root-2.pem", three / "root-4.pem"])["complete"] is True
 
 
 def test_a_rotation_ends_where_a_stranger_signed_too(three):
@@ -323,6 +344,9 @@ def test_of_several_root_keys_the_replaced_one_must_be_named(three):
     for holder in holders:
         for path in holder.iterdir():
             shutil.copy(path, three / "keys" / "offline" / path.name)
+    with pytest.raises(EdgeopsError) as caught:
+        rotate_keys(three / "keys", "root", replaced="root-9")
+    assert caught.value.what == "no key of root can be meant by 'root-9'"
     gone = load_keys(three / "keys", roles=("root",)).signers["root"][1].public_key.keyid
     rotate_keys(three / "keys", "root", replaced="root-2")
     assert gone not in load_keys(three / "keys").root.signed.roles["root"].keyids
