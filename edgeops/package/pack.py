@@ -94,6 +94,8 @@ def pack_files(contents: Contents, out: Path, *, sign: Sign | None, events: Even
         sealing = sealer(contents.encrypt, contents.recipients, sorted(read.variants))
     parts = _parts(contents, read)
     _check_places(parts)
+    if sealing is not None:
+        sealing.check(parts)
     events.step("writing the bundle")
     written = write_bundle(
         out,

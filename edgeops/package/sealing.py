@@ -103,6 +103,18 @@ class Sealer:
             kind == part.kind and target in ("", part.target or "") for kind, target in self._chosen
         )
 
+    def check(self, parts: Sequence[Part]) -> None:
+        """Raise UsageProblem ``encrypt-usage`` where a choice would seal nothing, unnoticed."""
+        for kind, target in self._chosen:
+            one = Sealer([f"{kind}:{target}" if target else kind], ())
+            if not any(one.takes(part) for part in parts):
+                raise _usage(
+                    f"the bundle has nothing of the kind {kind!r}"
+                    + (f" for {target}" if target else "")
+                    + " to seal",
+                    "who asks for it to be sealed would believe that it is",
+                )
+
     def sealed(self, path: str, file: FileIO | BytesIO, size: int) -> SealedFile:
         """Return the file at ``path`` in the bundle, sealed as it is read."""
         nonce = os.urandom(_NONCE_BYTES).hex()

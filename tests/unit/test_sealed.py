@@ -292,6 +292,8 @@ def test_each_recipient_opens_and_keys_are_wrapped_anew_each_time(place, tmp_pat
         {"encrypt": ("runtime",), "recipients": ("device",)},
         {"encrypt": ("variant:nowhere",), "recipients": ("device",)},
         {"encrypt": ("labels:gateway",), "recipients": ("device",)},
+        {"encrypt": ("doc",), "recipients": ("device",)},
+        {"encrypt": ("variant", "baseline:gateway"), "recipients": ("device",)},
     ],
 )
 def test_what_cannot_be_sealed_is_refused(place, tmp_path, given):
