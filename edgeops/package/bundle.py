@@ -149,7 +149,7 @@ def open_bundle(path: Path) -> Iterator[Bundle]:
             f"there is no bundle at {path}",
             where=where,
             why=error.strerror or str(error),
-            fix="make one with: edgeops run pack",
+            fix=_bundle_in(path) or "make one with: edgeops run pack",
         ) from error
     with file:
         size = os.fstat(file.fileno()).st_size
@@ -158,6 +158,14 @@ def open_bundle(path: Path) -> Iterator[Bundle]:
         bundle = Bundle(file, where, size, places)
         bundle.check()
         yield bundle
+
+
+def _bundle_in(folder: Path) -> str:
+    """Return what to do where a folder was named that holds bundles, "" elsewhere."""
+    found = [path for path in folder.glob("*.edgeops") if path.is_file()] if folder.is_dir() else []
+    if not found:
+        return ""
+    return f"name a file in it, such as {max(found, key=lambda path: path.stat().st_mtime)}"
 
 
 def is_bundle(path: Path) -> bool:

@@ -36,9 +36,11 @@ def diff(root: Path, before: str, after: str) -> dict[str, Any]:
     """
     kinds = _kind(root / before), _kind(root / after)
     if kinds[0] != kinds[1]:
+        words = {"revision": "no file or folder, so a git revision"}
+        said = [words.get(kind, f"a {kind}") for kind in kinds]
         raise InputError(
             "diff-mixed",
-            f"{before} is a {kinds[0]}, {after} is a {kinds[1]}",
+            f"{before} is {said[0]}, {after} is {said[1]}",
             where=before,
             why="only things of one kind can be compared",
             fix="name two variant folders, two bundles or two git revisions",

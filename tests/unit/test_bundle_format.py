@@ -195,6 +195,10 @@ def test_open_refuses_what_is_no_bundle(tmp_path, data, code):
 def test_open_refuses_a_missing_file_and_a_folder(tmp_path):
     assert _refusal(tmp_path / "nowhere.edgeops") == "bundle-missing"
     assert _refusal(tmp_path) == "bundle-missing"
+    (tmp_path / "t.edgeops").touch()
+    with pytest.raises(InputError) as caught, open_bundle(tmp_path):
+        pass
+    assert caught.value.fix == f"name a file in it, such as {tmp_path / 't.edgeops'}"
 
 
 @pytest.mark.parametrize("keep", [600, 1024, 5000, -1, -512, -1024])

@@ -304,6 +304,34 @@ def test_a_demo_has_the_names_shapes_and_types_of_the_engine():
     )
 
 
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        ((), "usage: demo.py FOLDER [image $x.bin]"),
+        (("variant", "a.bin", "b.bin"), "usage: demo.py FOLDER [image $x.bin]"),
+        (("nowhere",), "nowhere is not the folder of this model: it has no model.bin"),
+        (("variant", "short.bin"), "image $x takes 512 bytes, got 4"),
+        (("variant", "absent.bin"), "image $x cannot be read: "),
+    ],
+)
+def test_a_python_demo_says_what_is_wrong_with_its_arguments(tmp_path, words, said):
+    (tmp_path / "model.py").write_text(_demo(_variant("onnxruntime"), "python/model.py"))
+    (tmp_path / "variant").mkdir()
+    (tmp_path / "variant" / "model.bin").touch()
+    (tmp_path / "short.bin").write_bytes(b"1234")
+    program = "import model; model.read_inputs(model.arguments()[1])"
+    done = subprocess.run(
+        [sys.executable, "-c", program, *words],
+        cwd=tmp_path,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 1
+    assert done.stderr.startswith(said)
+    assert "Traceback" not in done.stderr
+
+
 def test_an_engine_without_demos_and_a_language_nobody_wrote(tmp_path):
     assert sdk_parts({"t": _variant("executorch")}, ("python",)) == []
     assert _code(sdk_parts, {}, ("rust",)) == ("sdk-unknown", 2)
@@ -344,6 +372,15 @@ def test_a_bundle_does_not_differ_from_itself(full, tmp_path):
     assert found["changes"] == []
     assert {item["change"] for item in found["layers"]} == {"unchanged"}
     assert compare_layers((), ()) == []
+
+
+def test_diff_does_not_call_a_misspelt_path_a_revision_alone(full, tmp_path):
+    with pytest.raises(EdgeopsError) as caught:
+        diff(tmp_path, str(full), "nowhere.edgeops")
+    assert caught.value.code == "diff-mixed"
+    assert caught.value.what == (
+        f"{full} is a bundle, nowhere.edgeops is no file or folder, so a git revision"
+    )
 
 
 def test_a_target_comes_with_the_variants_that_its_rules_ask(full):
