@@ -303,7 +303,7 @@ class Registry:
             "registry-unreachable",
             f"the registry {self.address.host} cannot be reached",
             where=str(self.address),
-            why=str(why) or type(why).__name__,
+            why=_innermost(why),
             fix="check the address and the network, then try again: what was sent is kept",
         )
 
@@ -344,3 +344,14 @@ def _regular(pieces: Iterator[bytes]) -> Iterator[bytes]:
             del held[:_PART]
     if held:
         yield bytes(held)
+
+
+def _innermost(why: object) -> str:
+    """Return what a failure came from: requests and urllib3 wrap it in their own words."""
+    seen: list[object] = []
+    while why is not None and why not in seen:
+        seen.append(why)
+        inner = [*getattr(why, "args", ()), getattr(why, "reason", None)]
+        inner += [getattr(why, "__cause__", None), getattr(why, "__context__", None)]
+        why = next((item for item in inner if isinstance(item, BaseException)), None)
+    return next((str(item) for item in reversed(seen) if str(item)), type(seen[0]).__name__)

@@ -125,7 +125,8 @@ def open_store(location: str, base: Path) -> Store:
             "store-unknown",
             f"no store for {kind}:// is installed",
             where=location,
-            why=f"registered stores: {', '.join(registry.names('stores'))}",
+            why=f"there are {', '.join((*registry.names('stores'), 'oci'))}"
+            + ("; a web server is read, not written" if kind in ("http", "https") else ""),
             fix="publish to a folder and copy it to where devices read it, or install a package "
             f"that registers the store {kind!r}",
         )
