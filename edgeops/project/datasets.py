@@ -70,6 +70,11 @@ def load_samples(spec: str, root: Path, features: str = "") -> Samples:
 
         made = features_of(read_document(features, root))
         return made_samples(load_samples(spec, root), made)
+    return _read(spec, root, only_few=False)
+
+
+def _read(spec: str, root: Path, *, only_few: bool) -> Samples:
+    """Read a data set as it is; with ``only_few`` a folder opens but few of its files."""
     path = root / spec
     if _FUNCTION.fullmatch(spec) and not path.exists():
         return _from_function(spec, root)
@@ -85,7 +90,8 @@ def load_samples(spec: str, root: Path, features: str = "") -> Samples:
         )
     if kind != FOLDER:
         _readable(path)
-    samples: Samples = registry.get("datasets", kind).read(path)
+    reader = registry.get("datasets", kind)
+    samples: Samples = (reader.few if only_few and kind == FOLDER else reader.read)(path)
     # Reports and bundles quote the source: as the project names it, never by this machine's path.
     return replace(samples, source=path.name if Path(spec).is_absolute() else spec)
 
@@ -97,17 +103,25 @@ def samples_for(
     *,
     labels: bool = False,
     features: str = "",
+    only_few: bool = False,
 ) -> Samples:
     """Read a data set and bind it to a model's inputs, refusing one that does not fit.
 
-    ``features`` as in ``load_samples``. Raises what ``load_samples`` does and InputError with all findings of ``check_fit``.
+    ``features`` as in ``load_samples``. They take their time: with ``only_few`` they are made of a
+    few samples, for who wants to know whether the data fit at all. Raises what ``load_samples`` does
+    and InputError with all findings of ``check_fit``.
     """
     if features:
-        from edgeops.project.documents import features_of, read_document
+        from edgeops.project.documents import features_of, made_samples, read_document
+        from edgeops.project.few import few
         from edgeops.runtime.predictor_chain import check_features
 
-        check_features(features_of(read_document(features, root)), inputs, features)
-    samples = load_samples(spec, root, features)
+        made = features_of(read_document(features, root))
+        check_features(made, inputs, features)
+        raw = _read(spec, root, only_few=only_few)
+        samples = made_samples(few(raw) if only_few else raw, made)
+    else:
+        samples = load_samples(spec, root)
     findings = check_fit(samples, inputs, labels=labels)
     if findings:
         raise from_findings(findings)

@@ -136,7 +136,11 @@ def made_samples(samples: Samples, features: Features) -> Samples:
     """Return raw samples as what a model takes; InputError ``feature-input`` names the sample."""
     from edgeops.runtime.predictor_samples import made_samples as made
 
-    return replace(samples, arrays=made(features, raw_samples(samples, features)))
+    arrays = made(features, raw_samples(samples, features))
+    # Features make texts of any length, objects to numpy; a data set holds text as text.
+    texts = {tensor.name for tensor in features.outputs if tensor.dtype == "str"}
+    arrays |= {name: arrays[name].astype(str) for name in texts}
+    return replace(samples, arrays=arrays)
 
 
 def _columns(about: Any) -> set[str]:

@@ -20,6 +20,9 @@ def check_fit(samples: Samples, inputs: Sequence[TensorInfo], *, labels: bool) -
     ``labels`` says whether they are needed. Codes: ``data-input-missing``, ``data-shape``,
     ``data-dtype``, ``labels-missing``, ``labels-misfit``.
     """
+    encoded = [name for name, array in samples.arrays.items() if _is_encoded(array)]
+    if encoded:
+        return [_encoded(samples, encoded[0])]
     bound = bind(samples, inputs).arrays
     unused = [name for name in samples.arrays if name not in {t.name for t in inputs}]
     findings = []
@@ -56,6 +59,24 @@ def described(arrays: Mapping[str, Any]) -> str:
     described = [f"{key} {array.dtype} {list(array.shape)}" for key, array in arrays.items()]
     more = f" and {len(described) - 6} more" if len(described) > 6 else ""  # noqa: PLR2004 - a line's worth
     return (", ".join(described[:6]) or "no arrays") + more
+
+
+def _is_encoded(array: Any) -> bool:
+    """Return whether an array holds the bytes of files, as a folder's does."""
+    if array.dtype.kind != "O" or array.ndim != 1 or not len(array):
+        return False
+    return str(getattr(array[0], "dtype", "")) == "uint8" and array[0].ndim == 1
+
+
+def _encoded(samples: Samples, kind: str) -> Finding:
+    return Finding(
+        "data-input-missing",
+        f"{samples.source} holds files, and the model takes arrays",
+        where=samples.source,
+        why=f"nothing says how its {kind} files become what the model takes",
+        fix="write features: features.yaml under data, or --features features.yaml; "
+        "see docs/formats/features.md",
+    )
 
 
 def _missing(samples: Samples, tensor: TensorInfo, unused: list[str]) -> Finding:

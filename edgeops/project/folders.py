@@ -16,6 +16,7 @@ from edgeops.core.digest import digest, sha256_bytes
 from edgeops.core.files import inside
 from edgeops.errors import InputError
 from edgeops.project.annotations import LABELS, SLICE
+from edgeops.project.few import places
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -41,23 +42,43 @@ class Folder:
 
         Raises InputError ``data-empty`` or ``data-malformed``.
         """
-        table = path / TABLE
-        files, told = _listed(table) if table.is_file() else _by_class(path)
-        kinds = {_kind(file) for file in files}
-        if len(kinds) != 1 or None in kinds:
-            why = f"it holds {', '.join(sorted({file.suffix or file.name for file in files}))}"
-            raise _malformed(path, f"{why}; one kind of files makes a data set")
-        if sum(file.stat().st_size for file in files) > _MOST_BYTES:
-            raise _malformed(path, f"its files have more than {_MOST_BYTES >> 30} GiB")
+        kind, files, told = _listing(path)
         data = [file.read_bytes() for file in files]
-        slices = {key[len(SLICE) :]: array for key, array in told.items() if key != LABELS}
         content = "".join(
             f"{file.relative_to(path)} {label} {sha256_bytes(one)}\n"
             for file, label, one in zip(files, told[LABELS], data, strict=True)
         )
         named = digest(sha256_bytes(content.encode()))
-        arrays = {str(kinds.pop()): _encoded(data)}
-        return Samples(arrays, told[LABELS], len(files), str(path), named, slices)
+        arrays = {kind: _encoded(data)}
+        return Samples(arrays, told[LABELS], len(files), str(path), named, _slices(told))
+
+    def few(self, path: Path) -> Samples:
+        """Read few of the files, spread over all of them; raises what ``read`` does.
+
+        Slices are those of all files, as ``project.few`` has them; bytes that were not read have no
+        digest.
+        """
+        kind, files, told = _listing(path)
+        at = places(len(files))
+        arrays = {kind: _encoded([files[index].read_bytes() for index in at])}
+        return Samples(arrays, told[LABELS][at], len(at), str(path), "", _slices(told))
+
+
+def _listing(path: Path) -> tuple[str, list[Path], dict[str, Any]]:
+    """Return of a folder its kind, its files, and what is told of each."""
+    table = path / TABLE
+    files, told = _listed(table) if table.is_file() else _by_class(path)
+    kinds = {_kind(file) for file in files}
+    if len(kinds) != 1 or None in kinds:
+        why = f"it holds {', '.join(sorted({file.suffix or file.name for file in files}))}"
+        raise _malformed(path, f"{why}; one kind of files makes a data set")
+    if sum(file.stat().st_size for file in files) > _MOST_BYTES:
+        raise _malformed(path, f"its files have more than {_MOST_BYTES >> 30} GiB")
+    return str(kinds.pop()), files, told
+
+
+def _slices(told: dict[str, Any]) -> dict[str, Any]:
+    return {key[len(SLICE) :]: array for key, array in told.items() if key != LABELS}
 
 
 def _by_class(path: Path) -> tuple[list[Path], dict[str, Any]]:

@@ -133,7 +133,7 @@ def _data_misfits(data: str, features: str, root: Path, examined: Examined) -> S
     from edgeops.project.datasets import samples_for
 
     try:
-        samples_for(data, root, examined.inputs, features=features)
+        samples_for(data, root, examined.inputs, features=features, only_few=True)
     except EdgeopsError as error:
         return _told(error)
     return []

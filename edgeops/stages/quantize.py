@@ -152,25 +152,31 @@ def _params(project: Project, target: Target) -> list[str]:
 def _misfits(root: Path, project: Project) -> list[Finding]:
     """Return what of the data does not fit the model, when no stage makes either anew."""
     from edgeops.model.load import load_model
-    from edgeops.project.datasets import check_fit, load_samples
+    from edgeops.project.datasets import samples_for
 
+    features = project.data.features or ""
     metric = bool(_metric_of(project)[0])
     stated = ((project.data.calibration, False), (project.data.evaluation, metric))
-    sets = [(path, labels) for path, labels in stated if path and (root / path).is_file()]
+    sets = [(path, labels) for path, labels in stated if path and (root / path).exists()]
     made = [out for spec in project.stages.values() for out in getattr(spec.options, "outs", ())]
     names = [project.model, *(path for path, _ in sets)]
     if any(name == out or name.startswith(f"{out}/") for name in names for out in made):
         return []
     if not (root / project.model).is_file():
         return []
+    findings: list[Finding] = []
     try:
         inputs = load_model(root / project.model).inputs
-        findings = []
-        for path, labels in sets:
-            samples = load_samples(path, root, project.data.features or "")
-            findings += check_fit(samples, inputs, labels=labels)
     except EdgeopsError as error:
-        return list(error.findings) or [
-            Finding(error.code, error.what, error.where, error.why, error.fix)
-        ]
+        return _as_findings(error)
+    for path, labels in sets:
+        try:
+            samples_for(path, root, inputs, labels=labels, features=features, only_few=True)
+        except EdgeopsError as error:
+            findings += _as_findings(error)
     return findings
+
+
+def _as_findings(error: EdgeopsError) -> list[Finding]:
+    alone = Finding(error.code, error.what, error.where, error.why, error.fix)
+    return list(error.findings) or [alone]

@@ -151,7 +151,7 @@ def no_evaluation(where: str) -> Finding:
 def _data(
     root: Path, project: Project, stage: tuple[str, ...]
 ) -> tuple[Samples | None, list[Finding]]:
-    """Return the evaluation data, None where it cannot be read yet, and what is wrong with it."""
+    """Return evaluation data with all slices, None where there is none yet, and what is wrong."""
     from edgeops.model.load import load_model
     from edgeops.project.datasets import samples_for
 
@@ -162,7 +162,9 @@ def _data(
         return None, []
     try:
         inputs, features = load_model(model).inputs, project.data.features or ""
-        return samples_for(evaluation, root, inputs, labels=True, features=features), []
+        return samples_for(
+            evaluation, root, inputs, labels=True, features=features, only_few=True
+        ), []
     except EdgeopsError as error:
         return None, list(error.findings) or [_as_finding(error, error.where)]
 

@@ -9,6 +9,7 @@ import pytest
 from PIL import Image
 
 from edgeops.core.contracts import Samples
+from edgeops.core.variant import TensorInfo
 from edgeops.errors import EdgeopsError, InputError
 from edgeops.project.datasets import load_samples, samples_for
 from edgeops.project.documents import features_of, raw_samples, read_document
@@ -147,3 +148,43 @@ def test_columns_stand_under_their_own_names(tmp_path):
     error = _error(raw_samples, Samples({"id": np.arange(2)}, None, 2, "t.csv", ""), features)
     assert error.code == "data-input-missing"
     assert error.fix.startswith("save an array called 'row' (columns)")
+
+
+def test_few_samples_are_spread_over_a_folder_and_know_all_slices(project):
+    for index in range(100):
+        _picture(project / "many" / f"{index:03}.png", index)
+    rows = [f"{index:03}.png,{index},{index // 50}" for index in range(100)]
+    (project / "many/labels.csv").write_text("\n".join(["file,labels,slice:half", *rows]))
+    (project / "many/001.png").write_bytes(b"broken")
+    inputs = (TensorInfo("x", (1, 2, 4, 1), "float32"),)
+    whole = {"labels": True, "features": "features.yaml"}
+    assert _error(samples_for, "many", project, inputs, **whole).code == "feature-input"
+    found = samples_for("many", project, inputs, **whole, only_few=True)
+    assert (found.count, len(found.arrays["x"])) == (32, 32)
+    assert found.labels.tolist()[:2] + found.labels.tolist()[-2:] == [0, 3, 95, 99]
+    np.testing.assert_allclose(found.arrays["x"][:, 0, 0, 0], found.labels / 255, rtol=1e-6)
+    assert found.slices["half"].tolist() == ["0"] * 50 + ["1"] * 50
+
+
+def test_few_of_an_archive_are_few_features(project):
+    raw = np.arange(40, dtype=np.uint8)[:, None, None].repeat(2, 1).repeat(4, 2)
+    np.savez(project / "raw.npz", photo=raw, labels=np.arange(40))
+    inputs = (TensorInfo("x", (1, 2, 4, 1), "float32"),)
+    found = samples_for("raw.npz", project, inputs, features="features.yaml", only_few=True)
+    assert found.count == len(found.labels) == len(found.arrays["x"]) == 32
+
+
+def test_files_without_features_are_told_as_such(project):
+    error = _error(samples_for, "photos", project, (TensorInfo("x", (1, 4), "float32"),))
+    (finding,) = error.findings
+    assert (finding.code, finding.where) == ("data-input-missing", "photos")
+    assert finding.fix.startswith("write features: features.yaml under data")
+
+
+def test_features_of_text_are_text_to_a_model_that_takes_text(project):
+    document = {"format": "edgeops.features/1", "inputs": {"t": {"kind": "text"}}}
+    (project / "text.yaml").write_text(json.dumps(document))
+    np.savez(project / "raw.npz", t=np.array(["Ab", "Cde"]))
+    inputs = (TensorInfo("t", ("N",), "str"),)
+    found = samples_for("raw.npz", project, inputs, features="text.yaml")
+    assert found.arrays["t"].tolist() == ["Ab", "Cde"]

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import shutil
+
 import numpy as np
 import pytest
 
@@ -90,6 +92,22 @@ def test_preflight_finds_data_that_does_not_fit(tmp_path):
     np.savez(tmp_path / "evaluation.npz", x=np.zeros((5, 4), dtype=np.float32))
     found = Quantize().preflight(tmp_path, project_of([GATEWAY]), GATEWAY, QuantizeOptions())
     assert [finding.code for finding in found] == ["data-shape", "labels-missing"]
+
+
+def test_preflight_sees_folders_as_data_and_names_every_set_that_does_not_fit(tmp_path):
+    write_tiny_model(tmp_path / "model.onnx")
+    for name in ("calibration", "evaluation"):
+        (tmp_path / name / "class").mkdir(parents=True)
+        (tmp_path / name / "class" / "a.png").write_bytes(b"no picture")
+    project = project_of([GATEWAY], data=Data("calibration", "evaluation"))
+    found = Quantize().preflight(tmp_path, project, GATEWAY, QuantizeOptions())
+    assert [(finding.code, finding.where) for finding in found] == [
+        ("data-input-missing", "calibration"),
+        ("data-input-missing", "evaluation"),
+    ]
+    shutil.rmtree(tmp_path / "calibration" / "class")
+    (found, _) = Quantize().preflight(tmp_path, project, GATEWAY, QuantizeOptions())
+    assert found.code == "data-empty"
 
 
 @pytest.mark.parametrize(
