@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import os
 import platform
 from contextlib import suppress
@@ -83,7 +84,7 @@ def stated(path: Path) -> dict[str, Value]:
         return {name: _value(name, value) for name, value in document.items()}
     except FileNotFoundError:
         return {}
-    except (OSError, ValueError, TypeError, AttributeError, RecursionError) as error:
+    except (OSError, ValueError, TypeError, AttributeError, RecursionError, OverflowError) as error:
         raise InputError(
             "attributes-malformed",
             f"{path.name} does not say what this device is",
@@ -97,6 +98,8 @@ def _value(name: str, value: Any) -> Value:
     if isinstance(value, str):
         return value
     if isinstance(value, (int, float)) and not isinstance(value, bool):
-        return float(value)
+        number = float(value)
+        if math.isfinite(number):
+            return number
     message = f"{name!r} is neither a text nor a number"
     raise TypeError(message)

@@ -39,6 +39,10 @@ class Blobs:
         except OSError:
             return False
 
+    def rest(self, blob: Descriptor) -> int:
+        """Return how many bytes of a blob an earlier download left to be fetched."""
+        return max(blob.size - _size(self._home.partial / blob.hex), 0)
+
     def whole(self, blob: Descriptor) -> bool:
         """Return whether a blob is there and is what its name says; a damaged one is thrown away."""
         if self.has(blob) and sha256_file(self.path(blob.hex)) == blob.hex:

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from edgeops.core import lifecycle
 from edgeops.runtime.agent import files, slots
+from edgeops.runtime.agent.trouble import FULL
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -44,6 +45,18 @@ def recover(home: Home, state: State) -> State:
     if actions or state.problem or goal != state.state:
         state = home.write(replace(state, state=goal))
     return state
+
+
+def at_rest(home: Home) -> State:
+    """Bring a home to rest after a kill, also on a disk that is full of what the kill left."""
+    with brief(home):
+        try:
+            return recover(home, home.read())
+        except OSError as error:
+            if error.errno not in FULL:
+                raise
+            clean(home, home.read())
+            return recover(home, home.read())
 
 
 def finish_switch(home: Home, state: State) -> State:

@@ -3,21 +3,19 @@
 from __future__ import annotations
 
 import json
-from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
-from edgeops.core.manifest import malformed, parse_descriptor, parse_manifest
+from edgeops.core.manifest import Descriptor, malformed, parse_manifest
 from edgeops.core.targets import parse_targets
 from edgeops.errors import EdgeopsError, TransportError, TrustError
-from edgeops.runtime.agent import log, plan, slots
+from edgeops.runtime.agent import files, log, plan, slots
 from edgeops.runtime.agent.blobs import Blobs
-from edgeops.runtime.agent.changes import brief
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
 
     from edgeops.core.channel import Offer
-    from edgeops.core.manifest import Descriptor, Layer, Manifest
+    from edgeops.core.manifest import Layer, Manifest
     from edgeops.core.targets import TargetNeeds
     from edgeops.runtime.agent.fetch import Remote
     from edgeops.runtime.agent.home import Home, Slot, State
@@ -42,6 +40,7 @@ class Fetching:
         options: Options,
         facts: Callable[[str], Mapping[str, Any]],
         stop: Callable[[], bool],
+        give_up: Callable[[], None],
     ) -> None:
         self._home = home
         self._remote = remote
@@ -49,8 +48,9 @@ class Fetching:
         self._facts = facts
         self._stop = stop
         self._blobs = Blobs(home)
+        self._give_up = give_up
         self._current: Slot | None = None
-        self.previous: Slot | None = None
+        self._previous: Slot | None = None
 
     def release(self, offer: Offer, state: State) -> tuple[Manifest, str, Sequence[Layer]]:
         """Fetch what this device needs of an offer; return manifest, target and layers.
@@ -58,7 +58,7 @@ class Fetching:
         Raises RefusedError ``device-unfit``, InputError ``target-unknown`` or ``target-needed``,
         MissingError ``storage-full`` or ``disk-full``, and what :meth:`Blobs.fetch` raises.
         """
-        self._current, self.previous = state.current, state.previous
+        self._current, self._previous = state.current, state.previous
         if offer.bundle.size > _MOST_MANIFEST:
             raise malformed(offer.digest, f"its manifest has {offer.bundle.size} bytes")
         self._blobs.fetch(self._remote, offer.bundle)
@@ -73,7 +73,7 @@ class Fetching:
             raise plan.unfit(manifest, wrong)
         uses = needs[target].uses if target in needs else ()
         layers = slots.wanted(manifest, target, uses)
-        self._fetch(offer, layers, state)
+        self._fetch(offer, layers)
         return manifest, target, layers
 
     def _needs(self, manifest: Manifest) -> dict[str, TargetNeeds]:
@@ -83,10 +83,10 @@ class Fetching:
                 return parse_targets(self._blobs.read(layer.blob), plan.INDEX)
         return {}
 
-    def _fetch(self, offer: Offer, layers: Sequence[Layer], state: State) -> None:
+    def _fetch(self, offer: Offer, layers: Sequence[Layer]) -> None:
         unique = {layer.blob.digest: layer for layer in layers}.values()
         missing = [layer for layer in unique if not self._blobs.whole(layer.blob)]
-        self._make_room(offer, layers, missing, state)
+        self._make_room(offer, layers, missing)
         use = self._deltas(offer, missing)
         for layer in missing:
             if self._stop():
@@ -95,33 +95,28 @@ class Fetching:
             if delta is None or not self._by_delta(delta, layer.blob):
                 self._blobs.fetch(self._remote, layer.blob)
 
-    def _make_room(
-        self, offer: Offer, layers: Sequence[Layer], missing: Sequence[Layer], state: State
-    ) -> None:
+    def _make_room(self, offer: Offer, layers: Sequence[Layer], missing: Sequence[Layer]) -> None:
         """Let pass what has room, giving up the previous release for it where that is allowed."""
         need, limit = sum(layer.blob.size for layer in missing), self._options.max_bytes
         new = {layer.blob.hex for layer in layers} | {offer.bundle.hex}
         total = self._stored(new) + need
-        if limit is not None and total > limit and self._options.evict_previous and self.previous:
-            self._evict(new, state)
+        if limit is not None and total > limit and self._options.evict_previous and self._previous:
+            self._evict(new)
             total = self._stored(new) + need
-        if limit is not None:
-            self._blobs.collect(self._needed(new))
-        self._blobs.room(need, total, limit)
+        self._blobs.collect(self._needed(new))
+        self._blobs.room(sum(self._blobs.rest(layer.blob) for layer in missing), total, limit)
 
     def _needed(self, new: set[str]) -> set[str]:
-        return slots.needed(self._home, [self._current, self.previous]) | new
+        return slots.needed(self._home, [self._current, self._previous]) | new
 
     def _stored(self, new: set[str]) -> int:
         keep = self._needed(new)
         return sum(path.stat().st_size for path in self._home.blobs.iterdir() if path.name in keep)
 
-    def _evict(self, new: set[str], state: State) -> None:
-        """Let the previous release go, so that the new one has room: nothing to go back to then."""
-        self.previous = None
-        with brief(self._home):
-            self._home.write(replace(state, previous=None))
-            self._home.point(self._home.previous, None)
+    def _evict(self, new: set[str]) -> None:
+        """Let the previous release go, so that the new one has room."""
+        self._give_up()
+        self._previous = None
         slots.remove_others(self._home, [self._current])
         self._blobs.collect(self._needed(new))
 
@@ -150,14 +145,15 @@ class Fetching:
         from edgeops.runtime.delta import apply
 
         place = self._home.partial / f"{blob.hex}.delta"
+        packed = Descriptor("", delta.digest, delta.size)
         try:
-            packed = parse_descriptor({"mediaType": "", "digest": delta.digest, "size": delta.size})
             self._blobs.fetch(self._remote, packed)
             base = self._blobs.path(delta.base.partition(":")[2])
             apply(base, self._blobs.path(packed.hex), place, expect=blob.digest, size=blob.size)
-        except (EdgeopsError, ValueError, TypeError) as error:
-            if getattr(error, "code", "") == "disk-full":
-                raise
+        except (EdgeopsError, OSError, ValueError, TypeError) as error:
+            # There may be room for the file and none for what it is made of beside it.
+            for path in (place, self._blobs.path(packed.hex), self._home.partial / packed.hex):
+                files.unlink(path)
             log.write(self._home.path, "delta-failed", to=blob.digest, why=str(error))
             return False
         self._blobs.take(place, blob)

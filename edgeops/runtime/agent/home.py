@@ -13,7 +13,7 @@ from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
 from edgeops.core import lifecycle
-from edgeops.core.files import canonical_json
+from edgeops.core.files import canonical_json, make_folder
 from edgeops.core.manifest import FILE as BUNDLE
 from edgeops.core.manifest import parse_manifest
 from edgeops.errors import EdgeopsError, InputError, MissingError
@@ -139,9 +139,9 @@ class Home:
         self.agent = self.path / "agent.pyz"
 
     def prepare(self) -> None:
-        """Make the folders that are not there."""
+        """Make the folders that are not there; raises InputError ``folder-is-file``."""
         if not self.path.is_dir():
-            files.mkdir(self.path)
+            make_folder(self.path)
             self.path.chmod(_PRIVATE)
         for folder in (self.trust, self.blobs, self.partial, self.slots):
             files.mkdir(folder)

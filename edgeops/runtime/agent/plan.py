@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from edgeops.core.manifest import parse_descriptor
 from edgeops.core.targets import TargetNeeds, fits
 from edgeops.errors import Finding, InputError, RefusedError, from_findings
 
@@ -140,11 +141,15 @@ def deltas_to_use(
     best: dict[str, Delta] = {}
     for item in listed:
         try:
-            delta = Delta(str(item["from"]), str(item["to"]), str(item["digest"]), item["size"])
+            packed, base = (
+                parse_descriptor({"mediaType": "", "digest": item[name], "size": item["size"]})
+                for name in ("digest", "from")
+            )
+            delta = Delta(base.digest, str(item["to"]), packed.digest, packed.size)
             method = item["method"]
-        except (LookupError, TypeError):
+        except (LookupError, TypeError, ValueError):
             continue
-        if type(delta.size) is not int or delta.to not in sizes or method not in methods:
+        if delta.to not in sizes or method not in methods:
             continue
         if not 0 < delta.size < sizes[delta.to] or not stored(delta.base):
             continue

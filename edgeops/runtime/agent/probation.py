@@ -8,6 +8,7 @@ from edgeops.core import lifecycle
 from edgeops.runtime.agent import clock
 from edgeops.runtime.agent.changes import brief, move
 from edgeops.runtime.agent.home import Home
+from edgeops.runtime.agent.trouble import disk
 
 if TYPE_CHECKING:
     from datetime import datetime
@@ -17,9 +18,12 @@ if TYPE_CHECKING:
 
 
 def confirm(home: Path) -> None:
-    """Say that what serves has served its probation well; nothing happens where none is."""
+    """Say that what serves has served its probation well; nothing happens where none is.
+
+    Raises MissingError ``disk-full`` or ``not-writable``.
+    """
     place = Home(home)
-    with brief(place):
+    with disk(place.path), brief(place):
         state = place.read()
         if state.state == lifecycle.PROBATION:
             move(place, state, "kept", probation=None)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from edgeops.core import lifecycle
@@ -12,11 +11,12 @@ from edgeops.runtime.agent.changes import brief, finish_rollback, move, recover
 from edgeops.runtime.agent.heal import heal
 from edgeops.runtime.agent.home import existing
 from edgeops.runtime.agent.status import shown
+from edgeops.runtime.agent.trouble import disk
 
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from edgeops.runtime.agent.home import State
+    from edgeops.runtime.agent.home import Home, State
 
 BY_HAND = "rolled back by hand"
 # What a program that cannot load a release says of damaged files.
@@ -27,10 +27,15 @@ def rollback(path: Path, reason: str = BY_HAND) -> dict[str, Any]:
     """Serve the previous release again and take the current one no more; return the status.
 
     Works while an update is under way, which ends then. Raises InputError ``home-missing`` or
-    ``nothing-previous``.
+    ``nothing-previous``, MissingError ``disk-full`` or ``not-writable``.
     """
     home = existing(path)
-    if any(f"[{code}]" in reason for code in DAMAGE) and heal(path):
+    with disk(home.path):
+        return _rollback(home, reason)
+
+
+def _rollback(home: Home, reason: str) -> dict[str, Any]:
+    if any(f"[{code}]" in reason for code in DAMAGE) and heal(home.path):
         # It is not the release that is at fault: the next update takes it again.
         return {"outcome": "healed", "why": reason, **shown(home, home.read())}
     with brief(home):
@@ -43,7 +48,7 @@ def rollback(path: Path, reason: str = BY_HAND) -> dict[str, Any]:
         if bad is not None:
             state = state.refuse(bad.digest, reason, at, code="rolled-back")
         state = move(home, state, "rollback", candidate=None)
-        state = home.write(replace(finish_rollback(home, state)))
+        state = home.write(finish_rollback(home, state))
     log.write(
         home.path,
         "rolled-back",

@@ -15,6 +15,8 @@ if TYPE_CHECKING:
 
     from edgeops.core.manifest import Manifest
 
+FULL = (errno.ENOSPC, errno.EDQUOT)
+
 
 def candidate_refused(manifest: Manifest, why: str, *, again: bool = False) -> RefusedError:
     """Return the error for a release that did not pass its warm-up, for now or for good."""
@@ -35,7 +37,7 @@ def disk(home: Path) -> Iterator[None]:
     try:
         yield
     except OSError as error:
-        if error.errno in (errno.ENOSPC, errno.EDQUOT):
+        if error.errno in FULL:
             raise disk_full(home, str(error)) from error
         if error.errno in (errno.EROFS, errno.EACCES, errno.EPERM):
             raise MissingError(
@@ -43,6 +45,8 @@ def disk(home: Path) -> Iterator[None]:
                 f"the agent may not write in {home}",
                 where=str(error.filename or home),
                 why=error.strerror or str(error),
-                fix="run the agent as the owner of its home; what is installed goes on serving",
+                fix="mount the disk for writing: a system makes one that fails read-only"
+                if error.errno == errno.EROFS
+                else "run the agent as the owner of its home; what is installed goes on serving",
             ) from error
         raise

@@ -7,20 +7,23 @@ from one state to the next writes nothing that a kill could leave half written.
 
 from __future__ import annotations
 
+import errno
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from edgeops.core.channel import Channel, parse_channel
+from edgeops.core.manifest import valid_name
 from edgeops.errors import EdgeopsError, InputError, TransportError, TrustError
-from edgeops.runtime.agent import files
+from edgeops.runtime.agent import files, log
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
     from datetime import datetime
 
     from edgeops.runtime.agent.fetch import Remote
+    from edgeops.runtime.agent.home import Home
 
 _BASE = "repository:///"
 _NOT_FOUND = 404
@@ -55,6 +58,35 @@ def read_channel(remote: Remote, root: bytes, channel: str | None, state: Path) 
         path = f"channels/{_chosen(channel, trusted.targets.targets)}.json"
         data = _target(updater, remote, path, state / path)
         return Seen(parse_channel(data, path), trusted.timestamp.expires)
+
+
+def anchor(home: Home, given: Path | None) -> bytes:
+    """Return the root of trust: the one of the first update, for ever; raises InputError too."""
+    if home.root.is_file():
+        kept = home.root.read_bytes()
+        try:
+            check_root(kept, str(home.root))
+        except TrustError:
+            if given is None:
+                raise
+            log.write(home.path, "root-damaged", instead=str(given))
+        else:
+            return kept
+    try:
+        if given is None:
+            raise FileNotFoundError(errno.ENOENT, "no --root was given")
+        data = given.read_bytes()
+    except OSError as error:
+        raise InputError(
+            "root-missing",
+            f"there is no root of trust at {given or home.root}",
+            where=str(given or home.root),
+            why=error.strerror or str(error),
+            fix="name the root.json that edgeops keys init wrote with --root, once",
+        ) from error
+    check_root(data, str(given))
+    files.write(home.root, data)
+    return data
 
 
 def check_root(data: bytes, where: str) -> None:
@@ -102,9 +134,10 @@ def _target(updater: Any, remote: Remote, path: str, kept: Path) -> bytes:
 
 
 def _chosen(channel: str | None, targets: Any) -> str:
-    known = sorted(
+    names = (
         path[len("channels/") : -len(".json")] for path in targets if path.startswith("channels/")
     )
+    known = sorted(name for name in names if valid_name(name))  # they become names of files
     name = channel or (known[0] if len(known) == 1 else _DEFAULT)
     if name in known:
         return name

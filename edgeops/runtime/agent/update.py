@@ -6,7 +6,6 @@ is in storage.
 
 from __future__ import annotations
 
-import errno
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from datetime import timedelta
@@ -17,18 +16,26 @@ from edgeops.core import lifecycle
 from edgeops.core.channel import choose, why_not
 from edgeops.core.digest import sha256_bytes
 from edgeops.core.files import canonical_json
-from edgeops.errors import EdgeopsError, InputError, TrustError
-from edgeops.runtime.agent import clock, files, log, slots
+from edgeops.errors import EdgeopsError, TrustError
+from edgeops.runtime.agent import clock, log, slots
 from edgeops.runtime.agent.attributes import attributes
 from edgeops.runtime.agent.blobs import Blobs
-from edgeops.runtime.agent.changes import brief, clean, finish_switch, move, recover, untidy
+from edgeops.runtime.agent.changes import (
+    at_rest,
+    brief,
+    clean,
+    finish_switch,
+    move,
+    recover,
+    untidy,
+)
 from edgeops.runtime.agent.fetch import open_remote
 from edgeops.runtime.agent.fetching import Fetching
 from edgeops.runtime.agent.heal import heal, looks_whole
 from edgeops.runtime.agent.home import Home, Slot
 from edgeops.runtime.agent.http import Limits
 from edgeops.runtime.agent.trouble import candidate_refused, disk
-from edgeops.runtime.agent.trust import check_root, read_channel
+from edgeops.runtime.agent.trust import anchor, read_channel
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -52,6 +59,8 @@ _FINAL = frozenset(
     }
 )
 _SLOW = "warmup-too-slow"
+# What keeps a warm-up from beginning: no release can do anything about it.
+_NOT_BEGUN = frozenset({"serve-busy", "serve-options", "serve-preparing", "serve-stopping"})
 
 
 @dataclass(frozen=True)
@@ -85,17 +94,23 @@ def update(
     ``storage-full``; RefusedError ``device-unfit`` or ``candidate-refused``; TrustError and
     TransportError of the repository, and ``clock-wrong``.
     """
-    home = Home(options.home)
-    with disk(home.path):
-        home.prepare()
-        with home.lock(), open_remote(options.repo, options.limits) as remote:
-            run = _Run(home, options, remote, now or clock.utc_now(), stop, activate)
-            try:
-                return run.go()
-            except EdgeopsError as error:
-                error.result = {**error.result, **run.figures()}
-                log.write(home.path, "update-failed", code=error.code, what=error.what)
-                raise
+    home, remote = Home(options.home), None
+    try:
+        with disk(home.path):
+            home.prepare()
+            with home.lock(), open_remote(options.repo, options.limits) as remote:
+                return _Run(home, options, remote, now, stop, activate).go()
+    except EdgeopsError as error:
+        error.result = {**error.result, **_figures(remote)}
+        log.write(home.path, "update-failed", code=error.code, what=error.what)
+        raise
+
+
+def _figures(remote: Remote | None) -> dict[str, Any]:
+    return {
+        "bytes_downloaded": remote.bytes if remote else 0,
+        "requests": remote.requests if remote else 0,
+    }
 
 
 class _Run:
@@ -106,20 +121,20 @@ class _Run:
         home: Home,
         options: Options,
         remote: Remote,
-        now: datetime,
+        now: datetime | None,
         stop: Callable[[], bool],
         activate: Activate | None,
     ) -> None:
         self.home = home
         self.options = options
         self.remote = remote
-        self.now = now
-        self.at = clock.stamp(now)
+        self.given = now
+        self.now = now or clock.utc_now()
+        self.at = clock.stamp(self.now)
         self.stop = stop
         self.activate = activate
         self.blobs = Blobs(home)
-        with brief(home):
-            self.state = recover(home, home.read())
+        self.state = at_rest(home)
 
     def go(self) -> dict[str, Any]:
         if self.state.state == lifecycle.PROBATION and not self._probation_over():
@@ -133,16 +148,13 @@ class _Run:
         current = self.state.current
         asked = self.options.target
         if current and offer.digest == current.digest and asked in ("", current.target):
-            if not self._broken():
+            self._mend()
+            if self.state.current == current:
                 return self._done("current")
-            self.state = self._seen_in(self.home.read())
         refused = self.state.refused.get(offer.digest)
         if refused and not self.options.retry and not self._changed(refused):
             return self._done("refused", refused["why"])
         return self._take(offer)
-
-    def figures(self) -> dict[str, Any]:
-        return {"bytes_downloaded": self.remote.bytes, "requests": self.remote.requests}
 
     def result(self, outcome: str, why: str = "") -> dict[str, Any]:
         state = self.state
@@ -153,14 +165,14 @@ class _Run:
             "current": state.current.to_json() if state.current else None,
             "previous": state.previous.to_json() if state.previous else None,
             "available": state.available,
-            **self.figures(),
+            **_figures(self.remote),
         }
 
     # Belief and choice
 
     def _believe(self) -> Channel:
         clock.check(self.now, clock.parse(self.state.clock.get(clock.SEEN)))
-        root = self._anchor()
+        root = anchor(self.home, self.options.root)
         try:
             seen = read_channel(self.remote, root, self.options.channel, self.home.trust)
         except TrustError as error:
@@ -177,35 +189,6 @@ class _Run:
             device_id=self._device_id(),
         )
         return seen.channel
-
-    def _anchor(self) -> bytes:
-        """Return the root of trust: the one of the first update, for ever."""
-        path = self.options.root
-        if self.home.root.is_file():
-            kept = self.home.root.read_bytes()
-            try:
-                check_root(kept, str(self.home.root))
-            except TrustError:
-                if path is None:
-                    raise
-                log.write(self.home.path, "root-damaged", instead=str(path))
-            else:
-                return kept
-        try:
-            if path is None:
-                raise FileNotFoundError(errno.ENOENT, "no --root was given")
-            data = path.read_bytes()
-        except OSError as error:
-            raise InputError(
-                "root-missing",
-                f"there is no root of trust at {path or self.home.root}",
-                where=str(path or self.home.root),
-                why=error.strerror or str(error),
-                fix="name the root.json that edgeops keys init wrote with --root, once",
-            ) from error
-        check_root(data, str(path))
-        files.write(self.home.root, data)
-        return data
 
     def _device_id(self) -> str:
         if self.options.device_id or self.state.device_id:
@@ -236,18 +219,19 @@ class _Run:
         return sha256_bytes(canonical_json(facts))[:16]
 
     def _probation_over(self) -> bool:
-        from edgeops.runtime.agent.probation import over
+        from edgeops.runtime.agent.probation import confirm, over
 
         if not over(self.home, self.state, self.now):
             return False
-        with brief(self.home):
-            self.state = move(self.home, self.home.read(), "kept", probation=None)
+        confirm(self.home.path)  # unless the server did so meanwhile, or went back
+        self.state = self.home.read()
         return True
 
-    def _broken(self) -> bool:
-        """Return whether what is installed is damaged, and was thrown away."""
+    def _mend(self) -> None:
+        """Throw away what is installed and damaged."""
         look = self.options.verify or not looks_whole(self.home, self.state)
-        return look and heal(self.home.path)
+        if look and heal(self.home.path):
+            self.state = self._seen_in(self.home.read())
 
     def _seen_in(self, there: State) -> State:
         """Return a state that was read anew, with what this update has seen so far."""
@@ -277,20 +261,26 @@ class _Run:
                 self._failed(offer, error)
             raise
         except _Superseded:
-            self.state = self.home.read()
+            self.state = at_rest(self.home)
             return self.result("superseded", "it was taken back while the update was under way")
         return self._switched()
 
     def _fetch(self, offer: Offer) -> tuple[Manifest, Sequence[Layer]]:
-        found = Fetching(self.home, self.remote, self.options, self._facts, self.stop)
+        found = Fetching(self.home, self.remote, self.options, self._facts, self.stop, self._evict)
         manifest, target, layers = found.release(offer, self.state)
         self.state = replace(
             self.state,
             target=target,
-            previous=found.previous,
             candidate=Slot(offer.version, offer.digest, target),
         )
         return manifest, layers
+
+    def _evict(self) -> None:
+        """Let the previous release go: there is nothing to go back to then."""
+        with brief(self.home):
+            self._expect()
+            self.state = self.home.write(replace(self.state, previous=None))
+            self.home.point(self.home.previous, None)
 
     def _stage(self, offer: Offer, layers: Sequence[Layer]) -> Path:
         self._move("fetched", candidate=self.state.candidate, target=self.state.target)
@@ -306,7 +296,12 @@ class _Run:
                 manifest, f"the device went down {begun} times while it was warmed up"
             )
         self._move("warm", warm_ups=begun + 1)
-        step = (self.activate or activation)(self.home, folder, self.state)
+        try:
+            step = (self.activate or activation)(self.home, folder, self.state)
+        except EdgeopsError as error:
+            if error.code in _NOT_BEGUN:
+                self.state = replace(self.state, warm_ups=begun)
+            raise
         if not step.accepted:
             # A device that had much to do may find a good release slow: that is tried again.
             again = step.code == _SLOW and begun + 1 < lifecycle.MOST_WARM_UPS
@@ -323,12 +318,14 @@ class _Run:
             log.write(self.home.path, "not-committed", code=error.code, why=error.why)
 
     def _switch(self, probation_s: float) -> None:
-        over = clock.stamp(self.now + timedelta(seconds=probation_s))
+        # Fetching may have taken hours: what is new is so from here on.
+        now = self.given or clock.utc_now()
+        over = clock.stamp(now + timedelta(seconds=probation_s))
         with brief(self.home):
             self._expect()
             self.state = move(self.home, self.state, "accepted")
             done = finish_switch(self.home, self.state)
-            probation = {"since": self.at, "until": over} if probation_s else None
+            probation = {"since": clock.stamp(now), "until": over} if probation_s else None
             self.state = self.home.write(replace(done, probation=probation))
             if not probation_s:
                 self.state = move(self.home, self.state, "kept")
@@ -357,11 +354,11 @@ class _Run:
             self.blobs.collect(slots.needed(self.home, [self.state.current, self.state.previous]))
         with brief(self.home):
             there = self.home.read()
-            if there.state not in lifecycle.UNDER_WAY:
+            if there.state not in lifecycle.UNDER_WAY or self._changed_by_others(there):
                 # The switch was begun: it is finished or taken back, as after a kill.
                 self.state = recover(self.home, there)
                 return
-        self._move("failed", candidate=None, refused=self.state.refused, target=self.state.target)
+            self.state = move(self.home, self.state, "failed", candidate=None)
         if error.code in _FINAL:
             clean(self.home, self.state)
 
@@ -374,9 +371,11 @@ class _Run:
 
     def _expect(self) -> None:
         """Let pass unless another program took the home back meanwhile, as a breaker does."""
-        there = self.home.read()
-        if (there.state, there.current) != (self.state.state, self.state.current):
+        if self._changed_by_others(self.home.read()):
             raise _Superseded
+
+    def _changed_by_others(self, there: State) -> bool:
+        return (there.state, there.current) != (self.state.state, self.state.current)
 
 
 class _Superseded(Exception):

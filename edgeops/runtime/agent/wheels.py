@@ -23,6 +23,8 @@ _MOST_TOTAL = 2 << 30
 _MOST_RATIO = 200
 _SMALL = 1 << 20
 _PIECE = 1 << 18
+# What Python's library says of broken files in other packings differs from all it says else.
+_PACKED = (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED)
 # What a disk says of names that are too long, taken, or lie below a file; or of a broken offset.
 _NAMES = frozenset(
     {errno.EINVAL, errno.ENAMETOOLONG, errno.EEXIST, errno.ENOTDIR, errno.EISDIR, errno.EILSEQ}
@@ -74,6 +76,8 @@ def _check(wheel: Path, entries: list[zipfile.ZipInfo]) -> None:
         kind = stat.S_IFMT(entry.external_attr >> 16)
         if kind not in (0, stat.S_IFREG, stat.S_IFDIR):
             raise _unsafe(wheel, f"{name!r} is no file but a link or a device")
+        if entry.compress_type not in _PACKED:
+            raise _unsafe(wheel, f"{name!r} is packed in a way that wheels are not")
         if name.casefold() in seen:
             raise _unsafe(wheel, f"{name!r} stands there twice")
         seen.add(name.casefold())

@@ -1,0 +1,353 @@
+"""What disks, owners, servers and other programs do while an update is under way."""
+
+from __future__ import annotations
+
+import errno
+import io
+import json
+import zipfile
+from dataclasses import replace
+from datetime import timedelta
+
+import numpy as np
+import pytest
+
+from edgeops.core.channel import Channel
+from edgeops.core.digest import digest, sha256_bytes
+from edgeops.core.files import canonical_json
+from edgeops.errors import EdgeopsError, InputError, RefusedError, TransportError
+from edgeops.package.deltas import make
+from edgeops.runtime.agent import blobs as storage
+from edgeops.runtime.agent import clock, files, probation
+from edgeops.runtime.agent.fetching import Fetching
+from edgeops.runtime.agent.heal import heal
+from edgeops.runtime.agent.home import Home
+from edgeops.runtime.agent.rollback import rollback
+from edgeops.runtime.agent.status import status
+from edgeops.runtime.agent.update import Options, update
+from tests.unit._agent_faults import Full, Yes, served, tidy, watching
+from tests.unit._agent_repo import Repo, plain_files
+
+SIZE = 40_000
+MODEL = "variants/gateway/model.bin"
+
+
+@pytest.fixture
+def repo(tmp_path):
+    made = Repo(tmp_path / "repo")
+    (tmp_path / "root.json").write_bytes(made.root)
+    return made
+
+
+@pytest.fixture
+def go(tmp_path, repo):
+    """Update the home; the warm-up accepts everything."""
+
+    def run(activate=lambda *_: Yes(), **changes):
+        options = Options(tmp_path / "home", str(tmp_path / "repo"), tmp_path / "root.json")
+        return update(replace(options, **changes), activate=activate)
+
+    return run
+
+
+@pytest.fixture
+def home(tmp_path):
+    return tmp_path / "home"
+
+
+@pytest.fixture
+def two(repo, go):
+    """Two releases are installed, one after the other; a third is offered."""
+    for number in range(3):
+        repo.publish(release(repo, f"{number}.0.0", number))
+        if number < 2:
+            go()
+
+
+def release(repo, version="0.0.0", seed=0, **more):
+    data = np.random.default_rng(seed).bytes(SIZE)
+    return repo.bundle(
+        version, {**plain_files(version), MODEL: (data, "variant", "gateway"), **more}
+    )
+
+
+def refused(work, *arguments, **options):
+    with pytest.raises(EdgeopsError) as caught:
+        work(*arguments, **options)
+    assert work is rollback or {"bytes_downloaded", "requests"} <= set(caught.value.result)
+    return caught.value.code
+
+
+def spoil(path):
+    data = bytearray(path.read_bytes())
+    data[len(data) // 2] ^= 1
+    path.write_bytes(data)
+
+
+# Other programs
+
+
+def test_release_that_was_gone_back_to_is_not_evicted(go, home, two, monkeypatch):
+    make_room = Fetching._make_room
+
+    def meanwhile(*arguments):
+        rollback(home, "a breaker")
+        return make_room(*arguments)
+
+    monkeypatch.setattr(Fetching, "_make_room", meanwhile)
+    assert go(max_bytes=100_000, evict_previous=True)["outcome"] == "superseded"
+    assert served(home)
+    assert status(home)["current"]["version"] == "0.0.0"
+    assert [each["why"] for each in status(home)["refused"].values()] == ["a breaker"]
+
+
+@pytest.mark.parametrize("dies", [True, False])
+def test_home_is_at_rest_after_its_only_release_was_given_up_meanwhile(repo, go, home, dies):
+    repo.publish(release(repo))
+    go()
+    repo.publish(release(repo, "1.0.0", 1))
+
+    def meanwhile(*_):
+        spoil(home / "current" / MODEL)
+        assert heal(home)
+        if dies:
+            raise TransportError("serve-unreachable", "the server died")
+        return Yes()
+
+    if dies:
+        assert refused(go, activate=meanwhile) == "serve-unreachable"
+    else:
+        assert go(activate=meanwhile)["outcome"] == "superseded"
+    assert status(home)["state"] == "idle"
+    assert go()["current"]["version"] == "1.0.0"
+    tidy(home)
+
+
+class New(Yes):
+    probation_s = 60.0
+
+
+def test_server_may_confirm_while_the_agent_looks_whether_probation_is_over(
+    repo, go, home, monkeypatch
+):
+    repo.publish(release(repo))
+    home.mkdir()
+    (home / "serve.sock").touch()
+    go(activate=lambda *_: New())
+
+    def over(*_):
+        probation.confirm(home)
+        return True
+
+    monkeypatch.setattr(probation, "over", over)
+    assert go()["outcome"] == "current"
+
+
+def test_probation_begins_when_the_release_is_switched_to(repo, go, home, monkeypatch):
+    repo.publish(release(repo))
+    home.mkdir()
+    (home / "serve.sock").touch()
+    later = clock.utc_now() + timedelta(hours=2)
+
+    def slow(*_):
+        monkeypatch.setattr(clock, "utc_now", lambda: later)
+        return New()
+
+    go(activate=slow)
+    assert go()["outcome"] == "probation"
+
+
+@pytest.mark.parametrize("code", ["serve-options", "serve-preparing"])
+def test_warm_up_that_could_not_begin_is_not_counted(repo, go, home, code):
+    repo.publish(release(repo))
+
+    def cannot(*_):
+        raise RefusedError(code, "the server has other things to do")
+
+    for _ in range(4):
+        assert refused(go, activate=cannot) == code
+    assert go()["outcome"] == "updated"
+
+
+def test_release_before_that_is_damaged_is_given_up_alone(go, home, two):
+    go()
+    spoil(home / "previous" / MODEL)
+    result = go(verify=True)
+    assert (result["outcome"], result["previous"]) == ("current", None)
+    assert result["current"]["version"] == "2.0.0"
+    tidy(home)
+
+
+def test_second_agent_is_told_with_the_counts(go, home):
+    place = Home(home)
+    place.prepare()
+    with place.lock():
+        assert refused(go) == "agent-busy"
+
+
+# Disks
+
+
+def test_download_that_fits_goes_on_where_the_whole_would_not_fit(repo, go, home, monkeypatch):
+    repo.publish(release(repo))
+    place = Home(home)
+    place.prepare()
+    data = np.random.default_rng(0).bytes(SIZE)
+    (place.partial / sha256_bytes(data)).write_bytes(data[:30_000])
+    monkeypatch.setattr(storage, "free_bytes", lambda _: (1 << 20) + 20_000)
+    result = go()
+    assert result["outcome"] == "updated"
+    assert result["bytes_downloaded"] < SIZE
+
+
+def test_what_nobody_needs_makes_room(repo, go, home, monkeypatch):
+    repo.publish(release(repo))
+    place = Home(home)
+    place.prepare()
+    rest = place.partial / ("a" * 64)
+    rest.write_bytes(b"of another release")
+    monkeypatch.setattr(storage, "free_bytes", lambda _: 0 if rest.exists() else 1 << 30)
+    assert go()["outcome"] == "updated"
+
+
+def test_disk_that_a_kill_left_full_is_got_over(repo, go, home):
+    repo.publish(release(repo))
+    go()
+    place = Home(home)
+    place.write(replace(place.read(), state="fetching"))
+    rest = place.partial / ("a" * 64)
+    rest.write_bytes(b"it fills the disk")
+
+    def full(name, path):
+        if name == "write" and rest.exists():
+            raise OSError(errno.ENOSPC, "No space left on device", str(path))
+
+    with watching(full):
+        assert go()["outcome"] == "current"
+    tidy(home)
+
+
+@pytest.mark.parametrize("at", range(1, 12))
+def test_full_disk_is_told_with_the_counts(go, two, at):
+    with watching(Full(at)):
+        assert refused(go) == "disk-full"
+
+
+def test_rollback_on_a_full_disk_is_told_so_and_works_afterwards(home, two):
+    with watching(Full(1)):
+        assert refused(rollback, home) == "disk-full"
+    assert rollback(home)["current"]["version"] == "0.0.0"
+
+
+def test_disk_that_was_mounted_read_only_is_not_called_another_users(go, two, monkeypatch):
+    def fail(_, path):
+        raise OSError(errno.EROFS, "Read-only file system", str(path))
+
+    monkeypatch.setattr(files, "watch", fail)
+    with pytest.raises(EdgeopsError) as caught:
+        go()
+    assert caught.value.code == "not-writable"
+    assert "mount" in caught.value.fix
+
+
+def test_file_at_the_place_of_a_home_is_no_bug(go, home):
+    home.write_text("")
+    assert refused(go) == "folder-is-file"
+
+
+# Publishers
+
+
+@pytest.mark.parametrize("packing", [zipfile.ZIP_LZMA, zipfile.ZIP_BZIP2])
+def test_wheel_that_is_packed_as_no_wheel_is_refused_for_good(repo, go, packing):
+    out = io.BytesIO()
+    with zipfile.ZipFile(out, "w", packing) as archive:
+        archive.writestr("a.py", b"x" * 5000)
+    wheel = out.getvalue()[:37] + b"broken" + out.getvalue()[43:]
+    name = "runtime/gateway/thing-1.0.0-py3-none-any.whl"
+    repo.publish(release(repo, **{name: (wheel, "runtime", "gateway")}))
+    assert refused(go) == "wheel-unsafe"
+    assert go()["outcome"] == "refused"
+
+
+def test_channel_whose_name_leads_outside_is_none(repo, go, home, tmp_path):
+    offer = release(repo)
+    repo.publish(offer, channel="../../../evil")
+    data = Channel("../../../evil", "tiny", (offer,)).encode()
+    (tmp_path / f"{sha256_bytes(data)}.evil.json").write_bytes(data)
+    assert refused(go) == "channel-unknown"
+    assert not (tmp_path / "evil.json").exists()
+
+
+@pytest.mark.parametrize(
+    "entry",
+    [
+        {"method": []},
+        {"from": "sha256:" + "a" * 5000},
+        {"from": "sha256:\0"},
+        {"from": "sha256:../../root.json"},
+        {"digest": "sha256:../root.json"},
+        {"size": True},
+    ],
+    ids=["method", "long", "zero", "base outside", "delta outside", "size"],
+)
+def test_entry_for_a_delta_that_is_nonsense_is_passed_over(repo, go, home, entry):
+    old, new = (np.random.default_rng(seed).bytes(SIZE) for seed in (0, 1))
+    repo.publish(release(repo))
+    go()
+    listed = {
+        "from": digest(sha256_bytes(old)),
+        "to": digest(sha256_bytes(new)),
+        "method": "zstd",
+        "digest": repo.blob(b"no delta").digest,
+        "size": 8,
+    }
+    index = {"format": "edgeops.deltas/1", "deltas": [{**listed, **entry}]}
+    offer = replace(release(repo, "1.0.0", 1), deltas=repo.blob(canonical_json(index)))
+    repo.publish(offer)
+    assert go()["outcome"] == "updated"
+    assert served(home) == offer.digest
+
+
+def test_file_is_fetched_whole_where_a_delta_has_no_room_beside_it(repo, go, home, tmp_path):
+    numbers = np.random.default_rng(0).normal(size=SIZE).astype(np.float32)
+    (tmp_path / "old").write_bytes(numbers.tobytes())
+    (tmp_path / "new").write_bytes((numbers + np.float32(0.01)).tobytes())
+    made = make(tmp_path / "old", tmp_path / "new", name="model.bin")
+    old, new = ((tmp_path / name).read_bytes() for name in ("old", "new"))
+    delta = repo.blob(made.data)
+    listed = {
+        "from": digest(sha256_bytes(old)),
+        "to": digest(sha256_bytes(new)),
+        "method": made.header.method,
+        "digest": delta.digest,
+        "size": delta.size,
+    }
+    index = {"format": "edgeops.deltas/1", "deltas": [listed]}
+    repo.publish(release(repo, **{MODEL: (old, "variant", "gateway")}))
+    go()
+    offer = release(repo, "1.0.0", **{MODEL: (new, "variant", "gateway")})
+    repo.publish(replace(offer, deltas=repo.blob(canonical_json(index))))
+
+    def full(name, path):
+        if name == "write" and path.name == delta.hex:
+            raise OSError(errno.ENOSPC, "No space left on device", str(path))
+
+    with watching(full):
+        assert go()["outcome"] == "updated"
+    assert served(home) == offer.digest
+    tidy(home)
+
+
+# Owners
+
+
+@pytest.mark.parametrize("value", ["NaN", "Infinity", "1" + "0" * 400], ids=["nan", "inf", "huge"])
+def test_attribute_that_no_number_holds_is_said(repo, go, home, value):
+    repo.publish(release(repo))
+    home.mkdir()
+    (home / "attributes.json").write_text(f'{{"line": {value}}}')
+    with pytest.raises(InputError, match="does not say what this device is"):
+        go()
+    (home / "attributes.json").write_text(json.dumps({"line": 4}))
+    assert go()["outcome"] == "updated"
