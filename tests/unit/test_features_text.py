@@ -119,6 +119,9 @@ def test_tokens_that_the_vocabulary_does_not_know_are_refused():
         ("bytes", [{"ends": {"pad": 0}}], "first or last"),
         ("bytes", [{"ends": {**ENDS, "block": 1}}], "a block of at least"),
         ("text", [{"vocabulary": ["a"]}], "cannot follow"),
+        ("text", [{"vocabulary": ["a"]}], "put vocabulary after split or encode"),
+        ("image", [{"reshape": [-1]}, {"layout": "NHWC"}], "put reshape after layout"),
+        ("image", [{"layout": "NHWC"}, {"crop": {}}], "put crop before layout"),
     ],
 )
 def test_steps_that_do_not_fit_are_refused(kind, steps, words):

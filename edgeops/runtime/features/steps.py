@@ -16,12 +16,23 @@ if TYPE_CHECKING:
 _MOST_STEPS = 64
 _SHOWN = 60
 _EXAMPLE = "write - resize: {width: 320, height: 240}"
+# What turns one state into the next, for who has a step too early.
+_LEADS = {
+    "pixels": "layout",
+    "samples": "frames",
+    "frames": "spectrum",
+    "spectrum": "mel",
+    "text": "split or encode",
+    "tokens": "vocabulary or hash",
+    "bytes": "ends or codes",
+}
 
 
 @dataclass(frozen=True)
 class _Step:
     """A step that fits: what makes it, what runs, and the form that comes out."""
 
+    name: str
     about: StepType
     options: Mapping[str, Any]
     run: Run
@@ -43,7 +54,7 @@ def steps_of(
         return (), None
     start, found = form, []
     for index, item in enumerate(value):
-        step = _step(problems, (*path, index), item, states, form)
+        step = _step(problems, (*path, index), item, states, start, found, form)
         form = step.form if step else None
         if step:
             found.append(step)
@@ -71,7 +82,13 @@ def _sooner(form: Form, steps: Sequence[_Step]) -> tuple[Run, ...]:
 
 
 def _step(
-    problems: Problems, path: Path, item: Any, states: Any, form: Form | None
+    problems: Problems,
+    path: Path,
+    item: Any,
+    states: Any,
+    start: Form | None,
+    before: Sequence[_Step],
+    form: Form | None,
 ) -> _Step | None:
     name, given = _named(item)
     every = {each: steps[each] for steps in states.values() for each in steps}
@@ -84,28 +101,55 @@ def _step(
         return None
     path = (*path, name)
     if name not in there:
+        states_of = [state for state in states if name in states[state]]
         state = form.state if form else ""
-        why = f"steps on {state}: {', '.join(there) or 'none'}"
-        problems.add(path, f"{name} cannot follow here", why, "change the order of the steps")
+        why = f"it is a step on {' and '.join(states_of)}, and what comes to it is {state}; "
+        why += f"steps on {state}: {', '.join(there) or 'none'}"
+        fix = _place(name, states_of, start, before)
+        problems.add(path, f"{name} cannot follow here", why, fix)
         return None
-    about = there[name]
+    found = _options(problems, path, given, there[name])
+    return (
+        None if found is None or form is None else _made(problems, path, there[name], found, form)
+    )
+
+
+def _place(name: str, on: Sequence[str], start: Form | None, before: Sequence[_Step]) -> str:
+    """Return where a step belongs that cannot stand where it does; ``on`` are its states."""
+    form = start
+    place = ""
+    for step in before:
+        if form is not None and form.state in on and step.form.state not in on:
+            place = f"put {name} before {step.name}"
+        form = step.form
+    lead = _LEADS.get(form.state, "") if form else ""
+    return place or (f"put {name} after {lead}" if lead else f"take {name} out")
+
+
+def _options(problems: Problems, path: Path, given: Any, about: StepType) -> Any:
+    """Return the options of a step, a lone value under the name that it stands for."""
+    name = path[-1]
     if not is_mapping(given):
         if given is not None and not about.short:
             why = f"its options: {', '.join(about.options) or 'none'}"
             problems.add(path, f"{name} takes options by name", why, f"{name}: {{option: value}}")
             return None
         given = {} if given is None else {about.short: given}
-    found = options(problems, path, given, about.options, name)
-    if found is None or form is None:
-        return None
+    return options(problems, path, given, about.options, str(name))
+
+
+def _made(
+    problems: Problems, path: Path, about: StepType, given: Mapping[str, Any], form: Form
+) -> _Step | None:
+    name = str(path[-1])
     try:
-        run, after = about.make(form, found)
+        run, after = about.make(form, given)
         if elements(after.shape) > MOST_ELEMENTS:
             raise Misfit(f"of at most {MOST_ELEMENTS} elements")
     except Misfit as misfit:
         problems.add(path, f"{name} must be {misfit}", _told(form), "change the step or its place")
         return None
-    return _Step(about, found, run, after)
+    return _Step(name, about, given, run, after)
 
 
 def _told(form: Form) -> str:
