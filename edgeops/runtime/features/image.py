@@ -22,6 +22,8 @@ _PILLOW_WARNS = 89_478_485
 _FORMATS = ("JPEG", "PNG", "BMP", "GIF", "WEBP", "PPM")
 _ORIENTATION = 0x0112
 _SIXTEEN = ("I;16", "I;16L", "I;16B", "I;16N")
+# In these formats grey has 16 bits at most, and Pillow spreads it over them: PNG before 10.3 as well.
+_SIXTEEN_IN_32 = ("PNG", "PPM")
 _PLANES = {"rgb": 3, "bgr": 3, "grey": 1}
 # The weights of ITU-R 601 times 65536, as Pillow and libjpeg round them.
 _GREY = (19595, 38470, 7471)
@@ -124,6 +126,8 @@ def _decoded(data: bytes, most: int) -> np.ndarray[Any, Any]:
 def _array(image: Any) -> np.ndarray[Any, Any]:
     if image.mode in _SIXTEEN:
         return (np.asarray(image).astype(np.uint32) >> 8).astype(np.uint8)[..., None]
+    if image.mode == "I" and image.format in _SIXTEEN_IN_32:
+        return (np.asarray(image) >> 8).astype(np.uint8)[..., None]
     if image.mode in {"I", "F"}:
         raise BadValue(
             f"the image has pixels of mode {image.mode}",
