@@ -84,6 +84,7 @@ def test_arrays_and_paths(tmp_path):
         ((0, np.zeros(2, np.int16)), "no rate"),
         (np.zeros(2, np.int32), "int32"),
         (np.zeros((2, 2, 2)), "shape"),
+        (np.zeros((1, 16000), np.float32), "16000 channels"),
         ("sound.wav", "cannot be str"),
         ([0.5, 1], "cannot be list"),
         (None, "cannot be NoneType"),

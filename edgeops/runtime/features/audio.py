@@ -13,7 +13,7 @@ from edgeops.runtime.features.checks import Option, flag, number, optional, whol
 from edgeops.runtime.features.form import BadValue, Form, Kind, Run, Trace
 from edgeops.runtime.features.resample import resample
 from edgeops.runtime.features.source import read_bytes
-from edgeops.runtime.features.wav import header, samples
+from edgeops.runtime.features.wav import MOST_CHANNELS, header, samples
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -67,6 +67,12 @@ def _given(value: Any, rate: Any) -> tuple[int, np.ndarray[Any, Any]]:
         raise BadValue(
             f"the sound has the shape {list(value.shape)}",
             "a sound is [samples] or [samples, channels]",
+        )
+    if value.ndim == _CHANNELS and value.shape[1] > MOST_CHANNELS:
+        raise BadValue(
+            f"the sound has {value.shape[1]} channels",
+            f"at most {MOST_CHANNELS} are taken, and the first axis counts the samples",
+            "give array.T where channels come first",
         )
     if value.dtype == np.int16:
         found = value.astype(np.float32) / np.float32(1 << 15)

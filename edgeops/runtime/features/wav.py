@@ -10,12 +10,13 @@ import numpy as np
 
 from edgeops.runtime.features.form import BadValue
 
+MOST_CHANNELS = 64
+
 _PCM, _FLOAT, _EXTENSIBLE = 1, 3, 0xFFFE
 _HEADER = 12
 _LEAST_FORMAT = 16
 _SUBFORMAT = 24
 _OPEN_END = 0xFFFFFFFF
-_MOST_CHANNELS = 64
 _MOST_RATE = 768_000
 _KINDS = {(_PCM, 8), (_PCM, 16), (_PCM, 24), (_PCM, 32), (_FLOAT, 32), (_FLOAT, 64)}
 _FIX = "send a WAV file of PCM (8, 16, 24, 32 bits) or float (32, 64 bits)"
@@ -62,7 +63,7 @@ def _format(chunk: bytes) -> tuple[int, int, int, int, int]:
         raise BadValue(
             f"the WAV file is of kind {kind} with {bits} bits", "only PCM and floats are read", _FIX
         )
-    if not 1 <= channels <= _MOST_CHANNELS or block != channels * bits // 8:
+    if not 1 <= channels <= MOST_CHANNELS or block != channels * bits // 8:
         raise BadValue(
             "the WAV file is broken", f"{channels} channels in blocks of {block} bytes", _FIX
         )
