@@ -190,6 +190,9 @@ def test_boxes_go_back_through_the_letterbox():
     assert [one["box"] for one in found] == [[80, 40, 120, 60], [80, 0, 120, 0]]
     named = _step({"o": rows}, meta={"photo": placement, "other": None}, image="photo", **about)
     assert named == found
+    several = {"photo": placement, "other": placement}
+    assert "several images (photo, other)" in _why({"o": rows}, meta=several, **about)
+    assert _step({"o": rows}, meta=several, image="photo", **about) == found
     relative = rows / np.array([100, 100, 100, 100, 1, 1])
     again = _step({"o": relative}, meta={"photo": placement}, units="relative", **about)
     assert again[0]["box"] == pytest.approx([80, 40, 120, 60])

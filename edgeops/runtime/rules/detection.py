@@ -144,8 +144,12 @@ class Detection:
         if self.image and self.image not in meta:
             message = f"features say of no image {self.image!r} how it was placed"
             raise ValueError(message)
-        known = [meta[self.image]] if self.image else list(meta.values())
-        if len(known) != 1 or known[0] is None:
+        names = [self.image] if self.image else list(meta)
+        known = [meta[name] for name in names if meta[name] is not None]
+        if len(known) > 1:
+            message = f"features placed several images ({', '.join(names)}): say which by image"
+            raise ValueError(message)
+        if not known:
             return boxes
         fractions = self.units == "relative" and self.size is None
         return known[0].to_source(boxes, fractions=fractions, clip=True)
