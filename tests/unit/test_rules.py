@@ -325,6 +325,10 @@ def test_what_models_answer_is_known_before_there_is_a_sample():
         rules = _rules(rules=[{"answer": {"a": expression}}])
         error = _refused(check_models, rules, outputs, {}, ())
         assert (error.code, error.why) == ("rules-malformed", why)
+    # That one expression cannot be tried leaves the others to be.
+    values = {"name": "label(7)", "first": "outputs.p[0]"}
+    rules = _rules(values=values, rules=[{"answer": {"a": "first * 2"}}])
+    assert _refused(check_models, rules, outputs, {}, ()).why.startswith("Unsupported operation")
     steps = _rules(steps=[{**TOP, "output": "q"}])
     assert _refused(check_models, steps, outputs, {}, ()).fix == "known: p"
 

@@ -69,6 +69,7 @@ class Call:
     def evaluate(self, expression: Expression) -> Any:
         """Return the plain value of an expression; raises Fault."""
         context = self._prepared(expression)
+        self._functions.fault = ""  # what another expression was guilty of is not this one's
         try:
             found = expression.program.execute(context)
         except _WRONG as error:
