@@ -52,7 +52,8 @@ def steps_of(
         what = f"steps must be a list of at most {_MOST_STEPS}"
         problems.add(path, what, f"it is {shown(value)}", _EXAMPLE)
         return (), None
-    start, found = form, []
+    start = form
+    found: list[_Step] = []
     for index, item in enumerate(value):
         step = _step(problems, (*path, index), item, states, start, found, form)
         form = step.form if step else None
