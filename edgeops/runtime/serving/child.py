@@ -18,6 +18,7 @@ from edgeops import errors
 from edgeops.errors import EdgeopsError, RefusedError
 from edgeops.runtime.children import end_group, spawner
 from edgeops.runtime.serving import child_main, wire
+from edgeops.runtime.serving.http import malformed
 from edgeops.runtime.serving.local import SITE, Input
 
 if TYPE_CHECKING:
@@ -108,18 +109,19 @@ class Child:
     def _call(self, do: str, values: Mapping[str, Any], seconds: float) -> dict[str, Any]:
         if self._socket is None:
             raise Away("its process is being started again")
+        pieces = _encoded({"do": do}, values)
         with self._lock:
             self._began.at = time.monotonic()
             link = self._socket
             if link is None:
                 raise Away("its process is being started again")
             try:
-                send(link, {"do": do}, values, seconds)
+                send(link, pieces, seconds)
                 head, answer = receive(link, seconds)
             except socket.timeout as error:  # another than TimeoutError before 3.10
                 self._lost()
                 raise Hung(f"the call did not end within {seconds:g} s") from error
-            except (OSError, EOFError, ValueError, TypeError, KeyError, RecursionError) as error:
+            except Exception as error:  # it ended, or what it answers is no frame
                 how = self._lost()
                 raise Crashed(f"its process {how}: {error}") from error
         if "error" in head:
@@ -159,7 +161,7 @@ class Child:
         except socket.timeout as error:
             self._end(ours)
             raise _not_loaded("model-load-hung", self.slot, f"not within {seconds:g} s") from error
-        except (OSError, EOFError, ValueError, TypeError, KeyError, RecursionError) as error:
+        except Exception as error:
             code = self._end(ours)
             raise _not_loaded(
                 "model-load-crashed", self.slot, f"its process ended with {code}"
@@ -204,12 +206,22 @@ def _paths(slot: Path) -> list[str]:
     return [str(site), own] if site.is_dir() else [own]
 
 
-def send(
-    link: socket.socket, head: Mapping[str, Any], values: Mapping[str, Any], seconds: float | None
-) -> None:
+def _encoded(head: Mapping[str, Any], values: Mapping[str, Any]) -> list[Any]:
+    """Return the pieces of a request; one that has no frame is no reason to end the child."""
+    try:
+        return wire.encode(head, values)
+    except Exception as error:
+        raise unreadable(error) from error
+
+
+def unreadable(error: Exception) -> EdgeopsError:
+    """Return the error for a request that cannot be handed to the model's process."""
+    return malformed(f"its inputs cannot be handed on: {type(error).__name__}: {error}")
+
+
+def send(link: socket.socket, pieces: list[Any], seconds: float | None) -> None:
     """Send a frame; raises OSError, socket.timeout when nobody takes it."""
     link.settimeout(seconds)
-    pieces = wire.encode(head, values)
     sent = link.sendmsg(pieces) if len(pieces) < 64 else 0  # noqa: PLR2004 - far below IOV_MAX
     for piece in pieces:
         if sent >= len(piece):
@@ -220,11 +232,9 @@ def send(
 
 
 def receive(link: socket.socket, seconds: float | None) -> tuple[dict[str, Any], dict[str, Any]]:
-    """Return the next frame; raises EOFError at the end, and as ``wire.decode`` does."""
+    """Return the next frame; raises EOFError at the end, MemoryError, and as ``wire.decode`` does."""
     link.settimeout(seconds)
     text_size, body_size = wire.SIZES.unpack(_exactly(link, wire.SIZES.size))
-    if text_size > wire.MOST_HEAD:
-        raise ValueError("a head that is too long")
     text = bytes(_exactly(link, text_size))
     return wire.decode(text, memoryview(_exactly(link, body_size)))
 

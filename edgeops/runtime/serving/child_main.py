@@ -24,10 +24,14 @@ def main() -> int:
     # The server hears both, and ends this process when its last call is over.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     signal.signal(signal.SIGTERM, signal.SIG_IGN)
+    # It is never the terminal's foreground: where that lets no other group write (stty tostop), what
+    # an engine prints would stop it.
+    signal.signal(signal.SIGTTOU, signal.SIG_IGN)
     from edgeops.runtime.serving.turns import lowly, soon
 
     lowly(_imports)
-    from edgeops.runtime.serving.child import receive, send
+    from edgeops.runtime.serving import wire
+    from edgeops.runtime.serving.child import receive, send, unreadable
 
     link = socket.socket(fileno=int(number))
     try:
@@ -37,23 +41,28 @@ def main() -> int:
         options = Options(target=target or None, threads=int(threads), key=key or None)
         model = Local(Path(slot), options)
     except Exception as error:  # noqa: BLE001 - whatever an engine raises is its answer
-        send(link, {"error": _told(error)}, {}, None)
+        send(link, wire.encode({"error": _told(error)}, {}), None)
         return 1
     soon()
-    send(link, _about(model), {}, None)
+    send(link, wire.encode(_about(model), {}), None)
     while True:
         try:
             head, values = receive(link, None)
         except (EOFError, OSError):
             return 0
+        except MemoryError:  # where the next frame begins is not known
+            return 1
+        except Exception as error:  # noqa: BLE001 - it was read to its end and holds no request
+            send(link, wire.encode({"error": _told(unreadable(error))}, {}), None)
+            continue
         try:
             work = model.run if head["do"] == "run" else model.predict
             answer: Mapping[str, Any] = work(values)
-            send(link, {}, answer, None)
+            send(link, wire.encode({}, answer), None)
         except OSError:
             return 1
         except Exception as error:  # noqa: BLE001 - as above
-            send(link, {"error": _told(error)}, {}, None)
+            send(link, wire.encode({"error": _told(error)}, {}), None)
 
 
 def _imports() -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import struct
 import threading
 import time
+from contextlib import suppress
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
@@ -48,17 +49,15 @@ class Recorder:
         self._lock = threading.Lock()
 
     def offer(self, inputs: Mapping[str, Any]) -> None:
-        """Keep a request when it is time to; a disk that takes none is no reason to fail."""
+        """Keep a request when it is time to; one that cannot be kept is no reason to fail."""
         if not self._most or time.monotonic() < self._next:
             return
         with self._lock:
             if time.monotonic() < self._next:
                 return
             self._next = time.monotonic() + self._every_s
-        try:
+        with suppress(OSError, ValueError, TypeError, RecursionError):
             self._keep(b"".join(wire.encode({}, inputs)))
-        except OSError:
-            return
 
     def _keep(self, data: bytes) -> None:
         if len(data) > self._most_bytes:

@@ -25,13 +25,15 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
 SIZES = struct.Struct("<II")
-MOST_HEAD = 16 << 20
 _KINDS = "biufc"
 _MOST_AXES = 32
 
 
 def encode(head: Mapping[str, Any], values: Mapping[str, Any]) -> list[Any]:
-    """Return the pieces of a frame, to be written one after another without joining them."""
+    """Return the pieces of a frame, to be written one after another without joining them.
+
+    Raises ValueError, TypeError, RecursionError or struct.error for values that no frame has.
+    """
     body: list[Any] = []
     specs = {str(name): _put(value, body) for name, value in values.items()}
     text = json.dumps({**head, "values": specs}, default=plain).encode()
@@ -57,9 +59,11 @@ def _put(value: Any, body: list[Any]) -> dict[str, Any]:
     if isinstance(value, np.ndarray):
         if value.dtype.kind in "OUS":
             return {"t": list(value.shape), "j": [str(each) for each in value.flat]}
+        if value.dtype.kind not in _KINDS:
+            raise ValueError(f"an array of {value.dtype}, which is neither numbers nor texts")
         array = np.ascontiguousarray(value)
         if array.size:
-            body.append(array.data.cast("B") if array.ndim else array.tobytes())
+            body.append(array.data.cast("B"))
         return {"a": [array.dtype.str, list(value.shape)]}
     if isinstance(value, (bytes, bytearray, memoryview)):
         body.append(bytes(value))
