@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import threading
+import time
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -17,7 +19,7 @@ from edgeops.runtime.serving.http import Head
 from edgeops.runtime.serving.local import Input
 from edgeops.runtime.serving.model import Abandoned, Model, load
 from edgeops.runtime.serving.options import Options
-from edgeops.runtime.serving.requests import Request, to_warm_with
+from edgeops.runtime.serving.requests import Recorder, Request, read_recorded, to_warm_with
 from edgeops.runtime.serving.serving import Line, Serving
 from edgeops.runtime.serving.warm import warm_up
 from tests.predicting import DOUBLED, TOP, add_documents
@@ -204,6 +206,35 @@ def test_slow_model_is_given_up_when_the_old_one_is_quicker(tmp_path, old_took, 
         assert serving.line.current.faults == {}
 
 
+def test_slow_model_that_healed_is_not_given_up(tmp_path):
+    """Its breaker opened often enough, and nothing but the machine was to blame."""
+    slow = Runner(2, fallback={"y": np.zeros(1, np.float32)})
+    serving, clock = made(tmp_path, slow, options=replace(QUICK, cooldown_s=1, trials=2))
+    slow.took = 0.5
+    while len(serving.line.current.breaker.opened) < QUICK.openings:
+        asked(serving)
+        clock.now += 0.1
+    slow.took = 0.0
+    clock.now += 5
+    assert [asked(serving)[0] for _ in range(5)] == [2.0] * 5
+    assert (serving.line.current.breaker.state, serving.refused) == ("closed", {})
+
+
+def test_server_without_a_model_follows_the_link(tmp_path):
+    """As one that was started while the first update was switching."""
+    folder = unpacked(tmp_path / "slots" / "first", make_bundle(tmp_path))
+    serving = Serving(tmp_path, Options())
+    serving.tick()
+    (tmp_path / "current").symlink_to(folder)
+    until = time.monotonic() + 20
+    while serving.line.current is None and time.monotonic() < until:
+        serving.tick()
+        time.sleep(0.05)
+    assert serving.line.current is not None
+    assert serving.line.current.slot == folder.resolve()
+    serving.close()
+
+
 def test_hanging_call_is_given_up_and_abandoned_when_it_ends(tmp_path):
     serving, clock = made(tmp_path, Runner(2), Runner(1))
     inside, go, found, late = threading.Event(), threading.Event(), [], threading.Event()
@@ -314,3 +345,29 @@ def test_features_and_rules_of_a_bundle_are_served(tmp_path, isolate):
         assert model.faults == {}
     finally:
         runner.close()
+
+
+def test_no_request_ends_an_isolated_model(tmp_path):
+    runner = load(unpacked(tmp_path / "device", make_bundle(tmp_path)), Options(isolate=True))
+    model, deep = Model(runner, Options()), []
+    for _ in range(5000):
+        deep = [deep]
+    try:
+        for bad in (np.zeros((1, 4), "V4"), np.zeros((1, 4), "M8[s]"), deep):
+            with pytest.raises(InputError):
+                model.call({"x": bad})
+        swapped = np.ones((1, 4), ">f4")
+        native = model.call({"x": swapped.astype("f4")})["probabilities"]
+        assert np.array_equal(model.call({"x": swapped})["probabilities"], native)
+        many = model.call({"x": [[1 / 3] * 4] * 230_000})  # more than 16 MiB of JSON
+        assert len(many["probabilities"]) == 230_000
+        assert (model.faults, runner.starts) == ({}, 1)
+    finally:
+        runner.close()
+
+
+def test_request_that_cannot_be_recorded_is_not_kept(tmp_path):
+    recorder = Recorder(tmp_path, 3, 0, 1 << 20)
+    recorder.offer({"x": np.zeros(3, "M8[s]")})
+    recorder.offer({"x": np.zeros(3)})
+    assert [list(each) for each in read_recorded(tmp_path)] == [["x"]]

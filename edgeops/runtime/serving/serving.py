@@ -206,7 +206,8 @@ class Serving:
     def tick(self) -> None:
         """Do what time asks for: give up calls that hang, end a probation, follow the link."""
         line = self._line
-        self._leaving = [model for model in self._leaving if not model.closed]
+        with self._control:
+            self._leaving = [model for model in self._leaving if not model.closed]
         for model in (line.current, line.previous, *self._leaving):
             if model is not None and model.expire():
                 self._review(model)
@@ -222,7 +223,7 @@ class Serving:
         there = led_to(self.home)
         if there is None or there in self._shunned:
             return
-        if line.current is None or line.current.slot == there:
+        if line.current is not None and line.current.slot == there:
             return
         with self._control:
             if self._line is not line:
@@ -299,6 +300,8 @@ class Serving:
 
     def _review(self, model: Model) -> None:
         """Give a model up that is beyond mending; the previous one takes over first."""
+        if model.breaker.state == CLOSED:
+            return  # it has mended itself, however often it opened before
         if not model.exhausted():
             previous = self._line.previous
             if previous is not None and model.merely_slow and model.breaker.state == OPEN:
@@ -355,7 +358,8 @@ class Serving:
         for model in models:
             if model is not None:
                 # Its calls may still hang, and somebody has to give them up.
-                self._leaving.append(model)
+                with self._control:
+                    self._leaving.append(model)
                 model.retire()
 
 
