@@ -105,7 +105,9 @@ class Predictor:
         return self._predict(inputs)
 
     def close(self) -> None:
-        """Let go of the models; the predictor answers no more."""
+        """Let go of the models; the predictor answers no more. Closing it again does nothing."""
+        if self._predict is _closed:
+            return
         self._predict = _closed
         for session in (self.session, *self._chain.models.values()):
             close = getattr(session, "close", None)

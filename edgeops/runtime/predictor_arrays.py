@@ -112,7 +112,10 @@ def _typed(tensor: TensorInfo, value: Any) -> np.ndarray[Any, Any]:
 
 
 def _texts(tensor: TensorInfo, value: Any) -> np.ndarray[Any, Any]:
-    array = np.asarray(value)
+    try:
+        array = np.asarray(value)
+    except ValueError as error:  # lists of different lengths
+        raise _dtype_error(tensor, f"no array: {error}", "numpy.array(...)") from error
     if array.dtype.kind == "U" or (
         array.dtype.kind == "O" and all(isinstance(item, str) for item in array.flat)
     ):

@@ -11,11 +11,13 @@ import numpy as np
 import pytest
 
 from edgeops.core.events import Silence
-from edgeops.errors import EdgeopsError
+from edgeops.core.variant import TensorInfo
+from edgeops.errors import EdgeopsError, InputError
 from edgeops.package.bundle import open_bundle
 from edgeops.package.pack import Contents, pack_files
 from edgeops.package.unpack import choose, write_files
 from edgeops.runtime import Predictor
+from edgeops.runtime.predictor_arrays import fitted
 from tests.predicting import DOUBLED, add_documents
 from tests.unit._bundles import make_bundle, make_variant
 
@@ -157,6 +159,20 @@ def test_predict_refuses_what_does_not_fit(predictor, inputs, code):
     assert _code(predictor.predict, inputs) == (code, 3)
 
 
+def test_texts_of_different_lengths_are_refused():
+    texts = TensorInfo("t", ("N", 2), "str")
+    with pytest.raises(InputError) as caught:
+        fitted((texts,), {"t": [["a", "b"], ["c"]]})
+    assert caught.value.code == "input-dtype"
+
+
+def test_predictor_may_be_closed_again(device):
+    with Predictor(device) as predictor:
+        predictor.close()
+    with pytest.raises(RuntimeError, match="closed"):
+        predictor.predict({"x": ONE})
+
+
 def test_predict_says_how_to_mend_it(predictor):
     with pytest.raises(EdgeopsError) as caught:
         predictor.predict({"x": ONE[0]})
@@ -195,6 +211,7 @@ _ALONE = """
 import json, sys
 import numpy as np
 from edgeops.runtime import Predictor
+from edgeops.runtime.predictor_arrays import fitted
 Predictor(sys.argv[1]).predict({"x": np.zeros((1, 4), np.float32)})
 print(json.dumps(sorted({name.split(".")[0] for name in sys.modules})))
 """
