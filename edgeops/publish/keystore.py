@@ -38,6 +38,8 @@ LIFETIME = {
     "snapshot": timedelta(days=90),
     "timestamp": timedelta(days=30),
 }
+# From when on publishing and renewing say that the root must be followed by another.
+ROOT_NOTICE = timedelta(days=90)
 OFFLINE = "offline"
 PASSPHRASE = "EDGEOPS_KEY_PASSPHRASE"  # noqa: S105 - the name of the variable, no passphrase
 _MODE_KEY = 0o600
@@ -87,6 +89,28 @@ class Keys:
                     "an older one follow it over each version between",
                     fix="copy the folder roots from where the keys were rotated",
                 )
+
+    def check_expiry(self, now: datetime) -> None:
+        """Raise TrustError ``root-expired`` when devices would refuse what is signed now."""
+        root = self.root.signed
+        if root.expires > now:
+            return
+        raise TrustError(
+            "root-expired",
+            f"root.json expired on {root.expires:%Y-%m-%d}: devices refuse all that is signed now",
+            where=str(self.folder),
+            why=f"it is version {root.version}, and this machine's clock says {now:%Y-%m-%d}",
+            fix="check this machine's clock; if it is right, the next root is made with the root "
+            f"keys: edgeops keys rotate {self.folder} --role timestamp --to REPO",
+        )
+
+    def notes(self, now: datetime) -> list[str]:
+        """Return what a person must do soon, which no renewing does: make the next root."""
+        root = self.root.signed
+        if root.expires - now > ROOT_NOTICE:
+            return []
+        note = f"root.json is good until {root.expires:%Y-%m-%d}: before that make the next one"
+        return [f"{note}: edgeops keys rotate {self.folder} --role timestamp --to REPO"]
 
     def check_online(self) -> None:
         """Raise MissingError ``keys-missing`` unless all online keys are here."""

@@ -150,14 +150,14 @@ def write_next(
     nothing is due, nothing is written. While the repository serves an older root than the keys
     have, everything is signed by the old and the new key of a rotated role and the new root is
     written after it, so that clients can follow at every moment. Raises MissingError
-    ``keys-missing`` when that needs a key that is not here.
+    ``keys-missing`` when that needs a key that is not here, TrustError ``root-expired``.
     """
+    moment = now or datetime.now(UTC)
+    keys.check_expiry(moment)
     behind = served.root < keys.root.signed.version
     if behind:
         keys.check_online()
-    plan = _Plan(
-        keys, now or datetime.now(UTC), both=behind and served.timestamp is not None, behind=behind
-    )
+    plan = _Plan(keys, moment, both=behind and served.timestamp is not None, behind=behind)
     timestamp = plan.all(served, changed)
     roots = {
         f"{METADATA}/{version}.root.json": data

@@ -87,6 +87,7 @@ def publish(
     for text in (release.project, release.version, wish.channel):
         check_name(text)
     moment = now or datetime.now(UTC)
+    keys.check_expiry(moment)
     with locked(store):
         events.step("reading the repository")
         served = read_served(store, keys)
@@ -125,7 +126,7 @@ def publish(
         "bytes_uploaded": uploaded + written.bytes,
         "deltas": [item.to_json() for item in made.made] if made else [],
         "expires": written.timestamp.signed.expires.isoformat(),
-        "notes": [decision.note] if decision.note else [],
+        "notes": [*([decision.note] if decision.note else []), *keys.notes(moment)],
     }
 
 
@@ -144,7 +145,8 @@ def renew(store: Store, keys: Keys, *, now: datetime | None = None) -> dict[str,
         "notes": [
             f"{role} is good until {expires:%Y-%m-%d}, and its key is not here"
             for role, expires in sorted(written.expiring.items())
-        ],
+        ]
+        + keys.notes(now or datetime.now(UTC)),
     }
 
 

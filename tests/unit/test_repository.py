@@ -390,6 +390,22 @@ def test_device_follows_a_rotation_from_its_first_root(root, role):
     assert _offer(root, state="fresh", anchor="keys/root.json").version == "1.0.0"
 
 
+def test_a_root_is_followed_by_another_before_it_expires(root):
+    bundle = _bundle(root)
+    soon, late = NOW + timedelta(days=650), NOW + timedelta(days=731)
+    assert _publish(root, bundle)["notes"] == []
+    (note,) = _publish(root, bundle, now=soon)["notes"]
+    assert f"root.json is good until {NOW + timedelta(days=730):%Y-%m-%d}" in note
+    store, keys = FolderStore(root / "repo"), load_keys(root / "keys")
+    assert renew(store, keys, now=soon)["notes"] == [note]
+    before = _files(root / "repo")
+    assert _code(renew, store, keys, now=late) == ("root-expired", 20)
+    assert _code(_publish, root, bundle, now=late) == ("root-expired", 20)
+    assert _files(root / "repo") == before
+    rotate_keys(root / "keys", "timestamp", now=late)
+    assert renew(store, load_keys(root / "keys"), now=late)["notes"] == []
+
+
 def test_publish_brings_the_new_root_when_rotation_did_not(root):
     shutil.copy(root / "keys" / "root.json", root / "first.json")
     _publish(root, _bundle(root))
