@@ -103,6 +103,27 @@ def test_request_that_no_model_can_answer_is_no_models_fault(tmp_path):
     assert {model.breaker.state for model in serving.line[:2]} == {"closed"}
 
 
+@pytest.mark.parametrize(
+    "given", [np.array([np.nan, 1]), [[float("inf")]], {"row": [None, np.nan]}]
+)
+def test_request_that_is_not_finite_is_at_fault_for_such_an_answer(tmp_path, given):
+    """A sensor that tells NaN for a while takes no good model from the device."""
+    model = Runner(np.nan)
+    serving, _ = made(tmp_path, model)
+    for _ in range(10):
+        with pytest.raises(InputError) as caught:
+            asked(serving, x=given)
+        assert caught.value.code == "input-not-finite"
+    assert serving.line.current.faults == {}
+    for _ in range(3):
+        with pytest.raises(MissingError):
+            asked(serving, x=np.ones(2))
+    assert serving.line.current.breaker.state == "open"
+    model.number = 2
+    serving.line.current.pardon()
+    assert asked(serving, x=given)[0] == 2.0
+
+
 def test_declared_fallback_answers_when_no_model_can(tmp_path):
     broken = RuntimeError("no")
     serving, _ = made(tmp_path, Runner(2, fallback={"label": "unknown"}, rises=broken))

@@ -12,7 +12,7 @@ from edgeops.runtime.serving import breaker as rules_of
 from edgeops.runtime.serving.breaker import Breaker, Rules
 from edgeops.runtime.serving.child import Away, Child, Crashed, Hung
 from edgeops.runtime.serving.local import SITE, Local
-from edgeops.runtime.serving.sanity import Checks
+from edgeops.runtime.serving.sanity import Checks, is_finite
 from edgeops.runtime.serving.times import Times
 
 if TYPE_CHECKING:
@@ -144,6 +144,9 @@ class Model:
         self._landed(number)
         found = self._checks.problem(answer)
         if found is not None:
+            if found[0] == rules_of.NOT_FINITE and not is_finite(inputs):
+                self._void()
+                raise _not_finite(found[1])
             raise self._fault(*found)
         now = clock()
         self._good((now - self.runner.began(begun)) * 1000, now)
@@ -262,6 +265,15 @@ def _rules(options: Options) -> Rules:
         trials=options.trials,
         openings=options.openings,
         openings_window_s=options.openings_window_s,
+    )
+
+
+def _not_finite(why: str) -> InputError:
+    return InputError(
+        "input-not-finite",
+        "the request holds NaN or infinity, and so does the answer",
+        why=why,
+        fix="send numbers for what was not measured, or set finite to false in serve.json",
     )
 
 

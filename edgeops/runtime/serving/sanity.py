@@ -35,7 +35,7 @@ class Checks:
                 return WRONG_SHAPE, f"{tensor.name!r} {why}"
         if self._finite:
             for name, value in outputs.items():
-                if not _is_finite(value):
+                if not is_finite(value):
                     return NOT_FINITE, f"{name!r} has values that are not finite"
         return None
 
@@ -70,16 +70,17 @@ def _misfit(
     return ""
 
 
-def _is_finite(value: Any) -> bool:
+def is_finite(value: Any) -> bool:
+    """Return whether a value holds neither NaN nor infinity, all the way down."""
     dtype = getattr(value, "dtype", None)
     if dtype is not None:
         return dtype.kind not in "fc" or bool(np.isfinite(value).all())
     if isinstance(value, float):
         return value - value == 0
     if isinstance(value, dict):
-        return all(map(_is_finite, value.values()))
+        return all(map(is_finite, value.values()))
     if isinstance(value, (list, tuple)):
-        return all(map(_is_finite, value))
+        return all(map(is_finite, value))
     return True
 
 
