@@ -9,8 +9,10 @@ from edgeops.errors import from_findings
 from edgeops.package.layout import kind_of
 from edgeops.project.documents import document_of, features_of, located, rules_of
 
+FITTED = ("features", "rules", "labels")
+
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Collection, Mapping
     from pathlib import Path
 
     from edgeops.core.variant import Variant
@@ -18,21 +20,29 @@ if TYPE_CHECKING:
 
 
 def check_fits(include: Mapping[str, Path], variants: Mapping[str, Variant]) -> None:
-    """Refuse features and rules among the files to include that a target's predictor would refuse.
+    """Refuse what is to be included as :func:`check_documents_fit` does."""
+    found = {name: path.read_bytes() for name, path in include.items() if kind_of(name) in FITTED}
+    check_documents_fit(found, variants)
 
-    A target that only rules ask takes what these give it. Raises InputError ``features-model`` or
-    ``rules-malformed``.
+
+def check_documents_fit(
+    files: Mapping[str, bytes], variants: Mapping[str, Variant], asked: Collection[str] = ()
+) -> None:
+    """Refuse features and rules among files that a target's predictor would refuse.
+
+    A target that only rules ask takes what these give it; ``asked`` are such where the rules are
+    not among the files. Raises InputError ``features-model`` or ``rules-malformed``.
     """
     from edgeops.runtime.features import misfits
-    from edgeops.runtime.predictor_files import labels_in
+    from edgeops.runtime.predictor_files import labels_of
     from edgeops.runtime.rules.trial import check_models
 
-    paths = {kind_of(name): (name, path) for name, path in include.items()}
-    rules = _document(paths, "rules")
+    names = {kind_of(name): name for name in files}
+    rules = _document(files, names.get("rules"))
     models = rules_of(rules).models if rules else {}
-    asked = {model.target for model in models.values()}
+    asked = {*asked, *(model.target for model in models.values())}
     own = {name: each for name, each in variants.items() if name not in asked} or variants
-    if features := _document(paths, "features"):
+    if features := _document(files, names.get("features")):
         found = [
             replace(finding, what=f"{finding.what} of the target {name!r}")
             for name, variant in own.items()
@@ -41,15 +51,12 @@ def check_fits(include: Mapping[str, Path], variants: Mapping[str, Variant]) -> 
         if found:
             raise from_findings(found)
     if rules:
-        labels = labels_in(paths["labels"][1]) if "labels" in paths else ()
+        labels = labels_of(names["labels"], files[names["labels"]]) if "labels" in names else ()
         others = {name: variants[model.target].outputs for name, model in models.items()}
         for variant in own.values():
             with located(rules):
                 check_models(rules_of(rules), variant.outputs, others, labels)
 
 
-def _document(paths: Mapping[str, tuple[str, Path]], kind: str) -> Document | None:
-    if kind not in paths:
-        return None
-    name, path = paths[kind]
-    return document_of(path.read_bytes(), name)
+def _document(files: Mapping[str, bytes], name: str | None) -> Document | None:
+    return None if name is None else document_of(files[name], name)

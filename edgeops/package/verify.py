@@ -15,13 +15,14 @@ from edgeops.package.chain import (
     read_variants,
     verdict_of,
 )
+from edgeops.package.fits import FITTED, check_documents_fit
 from edgeops.package.include import COMPILED, compiled_from
 from edgeops.package.index import asked, check_targets, needs_of, read_targets
 from edgeops.package.opset import onnx_opset
 from edgeops.package.signature import read_public_keys, signer_of, verify_signature
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Collection, Mapping
     from pathlib import Path
 
     from edgeops.core.evidence import Evidence
@@ -88,6 +89,22 @@ def _check_index(
             wheels.setdefault(layer.target, []).append(layer.path.rpartition("/")[2])
     made = needs_of(variants, evidence, opsets=opsets, wheels=wheels, asked=used)
     check_targets(bundle, stated, made)
+    _check_fits(bundle, variants, used)
+
+
+def _check_fits(bundle: Bundle, variants: Mapping[str, Variant], used: Collection[str]) -> None:
+    """Refuse a bundle whose features or rules a device would refuse with its models."""
+    absent = sorted(set(used) - set(variants))
+    if absent:
+        raise malformed(bundle.where, f"its rules ask the target {absent[0]}, which it has not")
+    layers = [item for kind in FITTED for item in bundle.manifest.of(kind=kind) if not item.seal]
+    # What people wrote goes last, and is taken: it has lines that a fault can be told by.
+    layers.sort(key=lambda item: not item.path.endswith(".json"))
+    files = {item.path: bundle.read(item.blob, _MAX_DOCUMENT) for item in layers}
+    try:
+        check_documents_fit(files, variants, used)
+    except InputError as error:
+        raise malformed(bundle.where, f"{error.what}: {error.why}") from error
 
 
 def _check_compiled(bundle: Bundle) -> Rules | None:

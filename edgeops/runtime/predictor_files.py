@@ -105,8 +105,13 @@ def verify(folder: Path, layers: tuple[Layer, ...]) -> None:
 
 def labels_in(path: Path) -> tuple[str, ...]:
     """Return the labels in a file: its lines, or the list that a .json holds."""
-    text = path.read_bytes()[:_LABELS_LIMIT].decode("utf-8-sig", "replace")
-    if path.suffix != ".json":
+    return labels_of(path.name, path.read_bytes())
+
+
+def labels_of(name: str, data: bytes) -> tuple[str, ...]:
+    """Return the labels in the bytes of a file of this name."""
+    text = data[:_LABELS_LIMIT].decode("utf-8-sig", "replace")
+    if not name.endswith(".json"):
         return tuple(text.splitlines())
     try:
         value = json.loads(text)

@@ -4,8 +4,11 @@ from __future__ import annotations
 
 import pytest
 
-from edgeops.errors import InputError
+from edgeops.core.events import Silence
+from edgeops.errors import InputError, TrustError
 from edgeops.package.fits import check_fits
+from edgeops.package.pack import Contents, pack_files
+from edgeops.package.verify import verify_bundle
 from tests.unit._bundles import FEATURES, make_variant
 
 RULES = """\
@@ -60,3 +63,38 @@ def test_a_target_that_only_rules_ask_needs_no_features_of_its_own(tmp_path, var
     with pytest.raises(InputError) as caught:
         check_fits(include, {"camera": variant, "gateway": variant})
     assert all(finding.what.endswith("'gateway'") for finding in caught.value.findings)
+
+
+def _bundle(folder, monkeypatch, **documents):
+    """Pack documents as a foreign tool might, which asks nobody whether they fit."""
+    include = included(folder, **documents)
+    contents = Contents("tiny", "1.0.0", {"gateway": folder / "gateway"}, {}, include)
+    with monkeypatch.context() as patched:
+        patched.setattr("edgeops.package.pack.check_fits", lambda *_: None)
+        patched.setattr("edgeops.package.pack._check_asked", lambda *_: None)
+        return pack_files(contents, folder / "t.edgeops", sign=None, events=Silence()).path
+
+
+@pytest.mark.parametrize(
+    ("documents", "words"),
+    [
+        ({"features": FEATURES.replace("[4]", "[5]")}, "does not fit the model of the target"),
+        ({"rules": RULES.replace("probabilities", "scores")}, "the model has no output 'scores'"),
+        # In a bundle of old, which has no index that would say so.
+        ({"rules": RULES + "models: {other: camera}\n"}, "ask the target camera"),
+    ],
+)
+def test_verify_refuses_what_a_device_would(tmp_path, variant, monkeypatch, documents, words):
+    assert variant.inputs
+    made = _bundle(tmp_path, monkeypatch, **documents)
+    monkeypatch.setattr("edgeops.package.verify.read_targets", lambda _: {})
+    with pytest.raises(TrustError) as caught:
+        verify_bundle(made)
+    assert caught.value.code == "bundle-malformed"
+    assert words in caught.value.why
+
+
+def test_verify_takes_what_fits(tmp_path, variant, monkeypatch):
+    assert variant.inputs
+    made = _bundle(tmp_path, monkeypatch, features=FEATURES, rules=RULES)
+    assert verify_bundle(made)["verified"]
