@@ -105,8 +105,9 @@ def _typed(tensor: TensorInfo, value: Any) -> np.ndarray[Any, Any]:
         plain = np.asarray(value)
         whole = plain.dtype.kind in "iu" and wanted.kind in "iu"
         if whole or np.can_cast(plain.dtype, wanted, "same_kind"):
-            return np.asarray(value, dtype=wanted)
-    except (ValueError, TypeError, OverflowError) as error:
+            with np.errstate(over="raise"):  # 1e39 is no float32
+                return np.asarray(value, dtype=wanted)
+    except (ValueError, TypeError, ArithmeticError) as error:
         raise _dtype_error(tensor, f"no array: {error}", "numpy.array(...)") from error
     raise _dtype_error(tensor, f"{plain.dtype} values", f"numbers that {tensor.dtype} can hold")
 

@@ -153,6 +153,7 @@ def predictor(tmp_path):
         ({"x": [[1, 2], [3]]}, "input-dtype"),
         ({"x": None}, "input-dtype"),
         ({"x": [[1j, 0, 0, 0]]}, "input-dtype"),
+        ({"x": [[1e39, 0, 0, 0]]}, "input-dtype"),
     ],
 )
 def test_predict_refuses_what_does_not_fit(predictor, inputs, code):
