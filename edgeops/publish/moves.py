@@ -22,7 +22,7 @@ from edgeops.publish.releases import (
     read_release,
     release_path,
 )
-from edgeops.publish.repository import locked, withdrawn
+from edgeops.publish.repository import locked, new_channel, withdrawn
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -83,7 +83,7 @@ def promote(
         "version": offer.version,
         "digest": offer.digest,
         "offer": offer.to_json(),
-        **_outcome(changed, written),
+        **_outcome(changed, written, *new_channel(served, channel)),
     }
 
 

@@ -126,7 +126,11 @@ def publish(
         "bytes_uploaded": uploaded + written.bytes,
         "deltas": [item.to_json() for item in made.made] if made else [],
         "expires": written.timestamp.signed.expires.isoformat(),
-        "notes": [*([decision.note] if decision.note else []), *keys.notes(moment)],
+        "notes": [
+            *([decision.note] if decision.note else []),
+            *new_channel(served, wish.channel),
+            *keys.notes(moment),
+        ],
     }
 
 
@@ -148,6 +152,14 @@ def renew(store: Store, keys: Keys, *, now: datetime | None = None) -> dict[str,
         ]
         + keys.notes(now or datetime.now(UTC)),
     }
+
+
+def new_channel(served: Served, channel: str) -> list[str]:
+    """Return a note where a channel comes beside others: its name may be a typing error."""
+    others = served.channels()
+    if not others or channel in others:
+        return []
+    return [f"{channel} is a new channel; there were: {', '.join(others)}"]
 
 
 def decide(release: Release, old: Mapping[str, Any] | None, wish: Wish) -> Decision:

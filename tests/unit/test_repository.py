@@ -131,9 +131,10 @@ def test_publishing_again_renews_what_is_past_half_its_life(root):
 
 def test_publishing_again_to_another_channel_only_adds_the_channel(root):
     bundle = _bundle(root)
-    _publish(root, bundle)
+    assert _publish(root, bundle)["notes"] == []
     blobs = sorted((root / "repo" / "blobs" / "sha256").iterdir())
-    _publish(root, bundle, channel="beta")
+    notes = _publish(root, bundle, channel="beta")["notes"]
+    assert notes == ["beta is a new channel; there were: stable"]
     assert sorted((root / "repo" / "blobs" / "sha256").iterdir()) == blobs
     assert _offer(root, channel="beta").version == _offer(root).version == "1.0.0"
 

@@ -155,7 +155,10 @@ def test_promote_copies_a_release_into_another_channel(root):
     assert _versions(root) == [("1.1.0", 0.2), ("1.0.0", 1.0)]
     assert _versions(root, "beta") == [("1.1.0", 1.0)]
     assert _promote(root, source="beta", into="stable", share=0.2)["changed"] is False
-    assert _promote(root, source="beta", into="new")["offer"]["share"] == 1.0
+    assert result["notes"] == []
+    made = _promote(root, source="beta", into="new")
+    assert made["offer"]["share"] == 1.0
+    assert made["notes"] == ["new is a new channel; there were: beta, stable"]
 
 
 @pytest.mark.parametrize(
