@@ -20,11 +20,11 @@ VERBS: dict[str, tuple[str, str]] = {
     "publish": ("publish:publish", "Add a release to a repository and move its channel."),
     "promote": (
         "promote:promote",
-        "Offer a published release to more devices, or on another channel.",
+        "Offer a release to more devices, or on another channel.",
     ),
     "withdraw": (
         "withdraw:withdraw",
-        "Take a release out of all channels; devices fall to the next offer.",
+        "Take a release out of all channels; devices fall back.",
     ),
     "renew": ("renew:renew", "Sign a repository's timestamp again before devices refuse it."),
     "agent": ("agent:app", "Update, serve and roll back a device."),

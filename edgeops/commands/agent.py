@@ -108,7 +108,7 @@ def rollback(
     _do(ctx, "rollback", as_json, locals())
 
 
-@app.command()
+@app.command(short_help="Answer applications over a Unix socket and loopback HTTP.")
 def serve(
     ctx: typer.Context,
     home: Home,

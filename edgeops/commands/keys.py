@@ -32,7 +32,7 @@ def init(
     ] = 1,
     as_json: JsonFlag = False,
 ) -> None:
-    """Make the signing keys and the root of trust that devices ship with."""
+    """Make the signing keys and the root of trust."""
     from edgeops.publish.keys import init_keys
     from edgeops.views.keys import view
 
@@ -62,7 +62,7 @@ def rotate(
     others: KeysElsewhere = None,
     as_json: JsonFlag = False,
 ) -> None:
-    """Replace the key of a role; devices follow without being touched."""
+    """Replace the key of a role; devices follow by themselves."""
     from edgeops.publish.stores import open_repository
     from edgeops.stages.publish import RotateRequest, rotate_and_renew
     from edgeops.views.keys import view
@@ -88,7 +88,7 @@ def sign(
     others: KeysElsewhere = None,
     as_json: JsonFlag = False,
 ) -> None:
-    """Sign a new root that waits for the holders of several root keys."""
+    """Sign a new root that waits for other root keys."""
     from edgeops.publish.keys import sign_root
     from edgeops.views.keys import view
 
@@ -99,7 +99,7 @@ def sign(
 
 @app.command("recipient")
 def recipient(ctx: typer.Context, folder: Folder, as_json: JsonFlag = False) -> None:
-    """Make the key pair that sealed files of a bundle are opened with."""
+    """Make the key pair that opens sealed files."""
     from edgeops.package.sealing import make_recipient
     from edgeops.views.recipient import view
 

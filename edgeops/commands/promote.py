@@ -45,7 +45,7 @@ def promote(
     ] = False,
     as_json: JsonFlag = False,
 ) -> None:
-    """Offer a published release to more devices, or on another channel."""
+    """Offer a release to more devices, or on another channel."""
     from edgeops.stages.publish_moves import PromoteRequest, promote_verb
     from edgeops.views.promote import view
 

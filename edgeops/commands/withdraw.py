@@ -25,7 +25,7 @@ def withdraw(
     ] = ".edgeops/keys",
     as_json: JsonFlag = False,
 ) -> None:
-    """Take a release out of all channels; devices fall to the next offer."""
+    """Take a release out of all channels; devices fall back."""
     from edgeops.stages.publish_moves import withdraw_verb
     from edgeops.views.withdraw import view
 

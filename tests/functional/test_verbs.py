@@ -58,6 +58,13 @@ def test_help_lists_every_verb(capsys):
         assert re.search(rf"^\s+{verb}\s+{re.escape(line[:40])}", out, re.MULTILINE), verb
 
 
+@pytest.mark.parametrize("group", [(), ("agent",), ("env",), ("keys",)])
+def test_no_line_of_a_list_of_verbs_is_cut_short(group, capsys):
+    _, out, _ = text(capsys, *group, "--help")
+    lines = out[out.index("Commands:") :].splitlines()
+    assert [line for line in lines if line.endswith("...")] == []
+
+
 def test_doctor_finds_everything_here(capsys):
     code, result = answer(capsys, "doctor")
     assert code == 0
