@@ -264,6 +264,23 @@ def test_end_is_gentle(tmp_path, monkeypatch):
         assert json.loads(server.process.stdout.read())["drained"] is True
 
 
+@pytest.mark.parametrize("isolate", [False, True])
+def test_end_while_loading_is_no_death_of_the_model(tmp_path, monkeypatch, isolate):
+    serving.install(tmp_path / "engine", monkeypatch)
+    home = tmp_path / "home"
+    switch(home, slot(home, "slow", 1.0, load="hang"))
+    arguments = ["serve", "--home", str(home), *(["--isolate"] if isolate else [])]
+    with subprocess.Popen([sys.executable, "-m", serving.PROGRAM, *arguments]) as process:
+        until = time.monotonic() + 30
+        while not (home / "serving.json").exists() and time.monotonic() < until:
+            time.sleep(0.01)
+        time.sleep(0.2)
+        process.terminate()
+        assert process.wait(30) == 0
+    assert json.loads((home / "serving.json").read_bytes())["clean"] is True
+    assert not (home / "serve.sock").exists()
+
+
 def test_home_far_down_the_tree_has_its_socket(tmp_path, monkeypatch):
     serving.install(tmp_path / "engine", monkeypatch)
     home = tmp_path / ("a" * 60) / ("b" * 60) / "home"

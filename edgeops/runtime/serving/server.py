@@ -49,27 +49,26 @@ def serve(home: Path, given: Mapping[str, Any] | None = None) -> dict[str, Any]:
     door = _unix(home)
     http = _http(given)
     sys.setswitchinterval(_SWITCH_S)
-    serving = started(home, options)
-    recorder = Recorder(home, options.record, options.record_every_s, options.record_most_bytes)
-    server = Server(
-        serving, recorder, exposed=bool(given.get("expose")), allowed=lambda: may_serve(home)
-    )
-    before = _on_signals(server.stop)
-    if http is not None:
-        server.listen(http)
-    server.listen(door)
-    where = server.http or ""
-    _say(f"serving {_named(serving)} on {home / SOCKET}{' and ' + where if where else ''}")
-    if given.get("ready"):
-        given["ready"](where)
+    drained, before = True, _on_signals(_leave)
     try:
+        serving = started(home, options)
+        recorder = Recorder(home, options.record, options.record_every_s, options.record_most_bytes)
+        server = Server(
+            serving, recorder, exposed=bool(given.get("expose")), allowed=lambda: may_serve(home)
+        )
+        _on_signals(server.stop)
+        if http is not None:
+            server.listen(http)
+        server.listen(door)
+        where = server.http or ""
+        _say(f"serving {_named(serving)} on {home / SOCKET}{' and ' + where if where else ''}")
+        if given.get("ready"):
+            given["ready"](where)
         server.keep_house()
-    finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)
-        (home / SOCKET).unlink(missing_ok=True)
+        _end(home, before)
         drained = server.drain()
-        _remember(home, clean=True)
+    except _Left:
+        _end(home, before)
     from edgeops.runtime.agent.status import status
 
     return {**status(home), "drained": drained}
@@ -184,6 +183,22 @@ def _http(given: Mapping[str, Any]) -> socket.socket | None:
     if not named and given.get("port") is not None:
         named = f"127.0.0.1:{given['port']}"
     return bound_tcp(str(named), expose=bool(given.get("expose"))) if named else None
+
+
+class _Left(BaseException):
+    """The server was told to end while it still loaded."""
+
+
+def _leave() -> None:
+    raise _Left
+
+
+def _end(home: Path, before: Mapping[int, Any]) -> None:
+    """Take no more connections, and note that the server was told to end: no model ended it."""
+    for number, handler in before.items():
+        signal.signal(number, handler)
+    (home / SOCKET).unlink(missing_ok=True)
+    _remember(home, clean=True)
 
 
 def _on_signals(stop: Callable[[], None]) -> dict[int, Any]:
