@@ -118,6 +118,14 @@ def test_steps_may_follow_on_the_whole_row():
     assert batch.tolist() == [[[2], [4]], [[6], [127]]]
 
 
+def test_a_step_that_makes_nan_is_not_told_as_a_missing_value():
+    maker = table({"name": "a", "steps": ["log1p"]})
+    with pytest.raises(InputError, match="-3 becomes NaN"):
+        maker.batch([{"x": [1]}, {"x": [-3]}])
+    with pytest.raises(InputError, match="is missing"):
+        maker({"x": [None]})
+
+
 def test_codes_may_be_whole_numbers():
     maker = table({"name": "a", "steps": [{"index": [5, 6]}]}, dtype="int64")
     assert maker({"x": [6]})["x"].dtype == np.int64
@@ -176,6 +184,7 @@ def test_rows_that_are_refused(row, where, words):
             "columns[0].steps[0].minmax",
             "above least",
         ),
+        ([{"name": "a", "type": "text", "steps": [{"hash": 1 << 25}]}], "columns[0]", "float32"),
         ([{"name": "a", "steps": [{"index": ["x"]}]}], "columns[0].steps[0].index", "type"),
         ([{"name": "a", "steps": [{"index": [1, 1]}]}], "columns[0].steps[0].index", "once"),
     ],

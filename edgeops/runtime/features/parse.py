@@ -31,7 +31,7 @@ from edgeops.runtime.features.program import Columns, Steps
 from edgeops.runtime.features.steps import steps_of
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Mapping, Sequence
 
 FORMAT = "edgeops.features/1"
 _MOST_INPUTS = 256
@@ -156,6 +156,8 @@ def _table(
     good = [each for each in made if each is not None]
     if len({each.name for each in good}) != len(good):
         problems.add((*path, "columns"), "two columns have one name", "names tell them apart", "")
+    if found is not None:
+        _check_codes(problems, (*path, "columns"), made, np.dtype(found["dtype"]))
     form: Form | None = None
     if found is not None and len(good) == len(made):
         width = sum(each.form.shape[0] or 1 if each.form.shape else 1 for each in good)
@@ -166,6 +168,24 @@ def _table(
     program = Columns(own, tuple(good), np.dtype(found["dtype"]), found["extra"], runs, form)
     text = any(each.type == "text" for each in good)
     return RawInput(own, "columns", (len(good),), "str" if text else "float64", program)
+
+
+def _check_codes(
+    problems: Problems, path: Path, made: Sequence[columns.Column | None], dtype: np.dtype[Any]
+) -> None:
+    """Find codes that the row's dtype would round or clip to others."""
+    if dtype.kind == "f":
+        holds = 1 << (np.finfo(dtype).nmant + 1)
+    else:
+        holds = int(np.iinfo(dtype).max) if dtype.kind in "iu" else 1
+    for at, each in enumerate(made):
+        if each is not None and each.form.state == "codes" and each.form.channel - 1 > holds:
+            problems.add(
+                (*path, at),
+                f"a code of the column may be {each.form.channel - 1}, which {dtype} cannot hold",
+                f"it holds whole numbers up to {holds}, and others would become one of them",
+                "set dtype: int32 for the input, make fewer codes, or end with one_hot",
+            )
 
 
 def _one(problems: Problems, path: Path, item: Any) -> columns.Column | None:

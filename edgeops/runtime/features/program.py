@@ -122,13 +122,21 @@ def _column(column: Column, given: Sequence[Any]) -> Array:
     trace = Trace()
     for step in column.steps:
         found = step(found, trace)
-    if np.isnan(found).any():
+    made: Array = found
+    absent = np.isnan(made)
+    if absent.any():
+        row = int(np.flatnonzero(absent)[0])
+        if column.type == "number" and not np.isnan(numbers(given)[row]):
+            raise BadValue(
+                f"{given[row]!r} becomes NaN",
+                "a step cannot take it: log1p is of more than -1",
+                "mend the value, or add clip to the column's steps",
+            )
         raise BadValue(
             "a value is missing (None, NaN or no such key)",
             "no step fills it",
             "give it, or add fill to the column's steps",
         )
-    made: Array = found
     return made
 
 
