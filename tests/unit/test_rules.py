@@ -203,6 +203,19 @@ def test_rules_may_be_called_from_several_threads():
     assert found == [3.0 * number for number in range(1, 400)]
 
 
+@pytest.mark.parametrize(
+    ("expression", "why"),
+    [
+        ("round(0.5, 99)", "whole digits below 16, and was given 99"),
+        ("round(0.5, 1.5)", "whole digits below 16, and was given 1.5"),
+        ("round(outputs.p)", "takes one number"),
+        ("round(1.0, 2, 3)", "takes one number"),
+    ],
+)
+def test_rounding_makes_nothing_up(expression, why):
+    assert why in _refused(_answer, expression).why
+
+
 def test_a_number_that_is_none_is_no_answer():
     error = _refused(_answer, "outputs.p[0] / outputs.p[1]", {"p": np.zeros((1, 2))})
     assert error.why == "outputs.p[0] / outputs.p[1]: it comes to nan, which no answer can hold"

@@ -12,6 +12,9 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
 
+_MOST_DIGITS = 16
+
+
 class Functions:
     """The functions for one call; ``fault`` is the first thing that went wrong, "" for nothing."""
 
@@ -57,8 +60,16 @@ class Functions:
     def _round(self, *given: Any) -> Any:
         """Round to the nearest whole number, or to as many digits as the second argument says."""
         values = self._numbers("round", given)
-        digits = int(values[1]) if len(values) == 2 and abs(values[1]) < 16 else 0  # noqa: PLR2004
-        return float(round(values[0], digits)) if values else None
+        digits = values[1] if len(values) == 2 else 0.0  # noqa: PLR2004
+        if len(values) > min(len(given), 2):
+            self._failed("round() takes one number, and digits if wanted")
+        elif not abs(digits) < _MOST_DIGITS or digits != int(digits):
+            self._failed(
+                f"round() takes whole digits below {_MOST_DIGITS}, and was given {digits:g}"
+            )
+        elif values:
+            return float(round(values[0], int(digits)))
+        return None
 
     def _argmax(self, *given: Any) -> Any:
         values = self._numbers("argmax", given)
