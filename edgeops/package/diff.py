@@ -112,6 +112,15 @@ def _kind(path: Path) -> str:
 
 
 def _variant_in(path: Path) -> Iterator[tuple[str, dict[str, Any]]]:
+    inner = sorted(path.glob(f"variants/*/{FILE}"))
+    if inner and not (path / FILE).is_file():
+        raise InputError(
+            "variant-missing",
+            f"{path} is not a variant: it has no {FILE}",
+            where=str(path),
+            why="it is an unpacked bundle",
+            fix=f"name a variant in it, such as {inner[0].parent}, or compare the bundles",
+        )
     return _variant("", read_variant(path))
 
 
@@ -167,6 +176,8 @@ def _revisions(root: Path, before: str, after: str) -> list[dict[str, Any]]:
         if answer.returncode:
             raise ValueError(answer.stderr.strip() or f"dvc ended with {answer.returncode}")
         files: dict[str, dict[str, dict[str, Any]]] = json.loads(answer.stdout or "{}")
+        if not files and not _committed(root):  # DVC takes any name there, and finds nothing
+            raise ValueError("the repository has no commit yet")
     except ValueError as error:
         raise InputError(
             "revision-unknown",
@@ -181,3 +192,8 @@ def _revisions(root: Path, before: str, after: str) -> list[dict[str, Any]]:
         for name, item in sorted(figures.items())
         if item.get("old") != item.get("new")
     ]
+
+
+def _committed(root: Path) -> bool:
+    command = ["git", "rev-parse", "--quiet", "--verify", "HEAD"]
+    return subprocess.run(command, cwd=root, capture_output=True, check=False).returncode == 0

@@ -441,6 +441,9 @@ def test_diff_of_revisions_compares_the_metrics(tmp_path, run_json):
     do("git", "init", "-q")
     do(sys.executable, "-m", "dvc", "init", "-q")
     (tmp_path / "dvc.yaml").write_text("metrics:\n  - metrics.json\n")
+    code, result = run_json("-C", tmp_path, "diff", "a.edgeops", "b.edgeops")
+    assert (code, result["error"]["code"]) == (3, "revision-unknown")
+    assert result["error"]["why"] == "the repository has no commit yet"
     for accuracy in (0.9, 0.95):
         (tmp_path / "metrics.json").write_text(json.dumps({"accuracy": accuracy, "mb": 1}))
         do("git", "add", "-A")

@@ -383,6 +383,16 @@ def test_diff_does_not_call_a_misspelt_path_a_revision_alone(full, tmp_path):
     )
 
 
+def test_diff_names_the_variants_in_an_unpacked_bundle(tmp_path):
+    variant = tmp_path / "device" / "variants" / "gateway"
+    variant.mkdir(parents=True)
+    (variant / "variant.json").touch()
+    with pytest.raises(EdgeopsError) as caught:
+        diff(tmp_path, "device", "device")
+    assert caught.value.code == "variant-missing"
+    assert str(variant) in caught.value.fix
+
+
 def test_a_target_comes_with_the_variants_that_its_rules_ask(full):
     with open_bundle(full) as bundle:
         manifest = bundle.manifest
