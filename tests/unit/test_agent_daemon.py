@@ -8,12 +8,16 @@ import signal
 import subprocess
 import sys
 import time
+from contextlib import contextmanager
+from datetime import datetime, timedelta
 
 import pytest
 
 from edgeops.errors import EdgeopsError, TransportError, TrustError
-from edgeops.runtime.agent import daemon, log
+from edgeops.runtime.agent import daemon, log, renew
+from edgeops.runtime.agent.cli import work
 from edgeops.runtime.agent.policy import Policy
+from edgeops.runtime.agent.windows import parse_window
 
 # A service whose update writes a line and then does what the test asks for.
 _SERVICE = """
@@ -65,6 +69,15 @@ def _until(condition, seconds=30):
             return
         time.sleep(0.02)
     pytest.fail("it did not come about")
+
+
+@contextmanager
+def umask(mask):
+    before = os.umask(mask)
+    try:
+        yield
+    finally:
+        os.umask(before)
 
 
 def _updates(home):
@@ -148,6 +161,58 @@ def _loop(home, update, **policy):
     loop._rest = wait
     loop.go(once=False)
     return waits
+
+
+def test_devices_do_not_ask_all_at_once_when_their_window_opens(tmp_path, monkeypatch):
+    shown, waits, updates = [datetime.fromisoformat("2026-03-02T01:50:00")], [], []
+    signals = daemon.Signals(reader=-1)
+
+    class Clock:
+        now = staticmethod(lambda: shown[-1])
+
+    def wait(seconds, again=False):
+        waits.append(round(seconds))
+        shown.append(shown[-1] + timedelta(seconds=seconds))
+
+    def update(stopping):
+        updates.append(shown[-1])
+        signals.stop = True
+        return {}
+
+    monkeypatch.setattr(daemon, "datetime", Clock)
+    policy = Policy(windows=(parse_window("02:00-05:00"),))
+    loop = daemon._Loop(tmp_path, update, policy, signals, random=lambda: 0.5)
+    loop._rest = wait
+    loop.go(once=True)
+    assert waits[:3] == [0, 600, 450]
+    assert updates == [datetime.fromisoformat("2026-03-02T02:07:30")]
+
+
+def test_home_of_a_service_is_its_owners_alone(tmp_path):
+    repo = tmp_path / "repo"
+    repo.mkdir()
+    with umask(0o022):
+        given = {"home": tmp_path / "home", "repo": str(repo), "once": True}
+        assert work("run", given) is None
+    assert (tmp_path / "home").stat().st_mode & 0o777 == 0o700
+    (tmp_path / "file").write_text("")
+    with pytest.raises(EdgeopsError) as caught:
+        work("run", {**given, "home": tmp_path / "file"})
+    assert caught.value.code == "folder-is-file"
+
+
+@pytest.mark.parametrize("told", [True, False])
+def test_service_that_was_told_to_end_becomes_no_newer_one(tmp_path, monkeypatch, told):
+    running = tmp_path / "start.pyz"
+    running.write_bytes(b"old")
+    (tmp_path / renew.PROGRAM).write_bytes(b"new")
+    monkeypatch.setattr(sys, "argv", [str(running)])
+    become, ended = [], []
+    monkeypatch.setattr(renew.os, "execv", lambda *_: become.append(True))
+    # SIGTERM comes while the newer program shows that it starts.
+    monkeypatch.setattr(renew, "works", lambda *_: ended.append(told) or "")
+    renew.Renewal(tmp_path, []).take_over(lambda: any(ended))
+    assert become == ([] if told else [True])
 
 
 def _raiser(*errors):

@@ -16,7 +16,7 @@ from edgeops.runtime.agent.attributes import attributes
 from edgeops.runtime.agent.home import State
 from edgeops.runtime.agent.policy import DAY, HOUR, Policy, parse_policy, read_policy
 from edgeops.runtime.agent.status import status
-from edgeops.runtime.agent.windows import is_open, opens_in, parse_window
+from edgeops.runtime.agent.windows import closes_in, is_open, opens_in, parse_window
 from edgeops.runtime.serving.options import read_options
 
 NOW = datetime(2026, 3, 1, 12, tzinfo=UTC)
@@ -73,6 +73,20 @@ def test_window(window, at, expected):
 )
 def test_next_opening(window, at, seconds):
     assert opens_in([parse_window(window)], _local(at)) == seconds
+
+
+@pytest.mark.parametrize(
+    ("found", "at", "seconds"),
+    [
+        (["02:00-05:00"], "2026-03-02T01:00:00", 0),
+        (["02:00-05:00"], "2026-03-02T02:00:30", 3 * 3600 - 30),
+        (["Sun 22:00-06:00"], "2026-03-02T05:00:00", 3600),
+        (["02:00-05:00", "04:00-08:00"], "2026-03-02T04:00:00", 4 * 3600),
+        (["00:00-24:00"], "2026-03-02T04:00:00", 20 * 3600),
+    ],
+)
+def test_closing(found, at, seconds):
+    assert closes_in(list(map(parse_window, found)), _local(at)) == seconds
 
 
 def test_without_windows_it_is_always_time():
@@ -256,6 +270,12 @@ def test_next_wait(failures, random, seconds):
 def test_first_wait_spreads_devices():
     assert policy.first_wait(Policy(), 0.0) == 0
     assert policy.first_wait(Policy(), 0.5) == 450
+
+
+def test_window_that_opens_is_no_signal_for_all_devices_at_once():
+    assert policy.opened_wait(Policy(), 10_800, 0.5) == 450
+    assert policy.opened_wait(Policy(), 600, 0.5) == 150  # nobody misses a short one
+    assert policy.opened_wait(Policy(jitter=0.0), 10_800, 0.5) == 0
 
 
 @given(st.integers(0, 10**6), st.floats(0, 1, exclude_max=True), st.floats(1, 86400))

@@ -8,6 +8,7 @@ import json
 import zipfile
 from dataclasses import replace
 from datetime import timedelta
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -248,6 +249,57 @@ def test_disk_that_was_mounted_read_only_is_not_called_another_users(go, two, mo
         go()
     assert caught.value.code == "not-writable"
     assert "mount" in caught.value.fix
+
+
+@pytest.fixture
+def break_blocks(monkeypatch):
+    """Have a file answer as on bad blocks, under whichever name it is read."""
+    opened, bad, held = Path.open, set(), []
+
+    def read(path, mode="r", *given, **more):
+        if mode == "rb" and path.exists() and path.stat().st_ino in bad:
+            raise OSError(errno.EIO, "Input/output error", str(path))
+        return opened(path, mode, *given, **more)
+
+    def spoil(path):
+        bad.add(path.stat().st_ino)
+        held.append(opened(path))  # no other file gets its number
+
+    monkeypatch.setattr(Path, "open", read)
+    yield spoil
+    for file in held:
+        file.close()
+
+
+def test_release_on_bad_blocks_is_given_up_and_fetched_again(go, home, two, break_blocks):
+    go()
+    break_blocks(home / "current" / MODEL)
+    assert heal(home)
+    assert status(home)["current"]["version"] == "1.0.0"
+    assert go()["current"]["version"] == "2.0.0"
+    tidy(home)
+
+
+@pytest.mark.parametrize("folder", ["blobs", "partial"])
+def test_file_on_bad_blocks_is_fetched_again(repo, go, home, break_blocks, folder):
+    repo.publish(release(repo))
+    place = Home(home)
+    place.prepare()
+    data = np.random.default_rng(0).bytes(SIZE)
+    path = getattr(place, folder) / sha256_bytes(data)
+    path.write_bytes(data if folder == "blobs" else data[:100])
+    break_blocks(path)
+    assert go()["outcome"] == "updated"
+    tidy(home)
+
+
+def test_disk_that_is_broken_is_no_bug(go, two):
+    def fail(_, path):
+        raise OSError(errno.EIO, "Input/output error", str(path))
+
+    with watching(fail):
+        assert refused(go) == "disk-broken"
+    assert go()["outcome"] == "updated"
 
 
 def test_file_at_the_place_of_a_home_is_no_bug(go, home):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import hashlib
 import os
 from typing import TYPE_CHECKING, Any
@@ -20,6 +21,8 @@ if TYPE_CHECKING:
 
 # What a disk must have left beside what is fetched, for metadata, the state and slots.
 _MARGIN = 1 << 20
+# What a disk says of blocks that cannot be read any more.
+BROKEN = (errno.EIO, errno.EBADMSG)
 
 
 class Blobs:
@@ -45,7 +48,7 @@ class Blobs:
 
     def whole(self, blob: Descriptor) -> bool:
         """Return whether a blob is there and is what its name says; a damaged one is thrown away."""
-        if self.has(blob) and sha256_file(self.path(blob.hex)) == blob.hex:
+        if self.has(blob) and proven(self.path(blob.hex), blob.hex):
             return True
         files.unlink(self.path(blob.hex))
         return False
@@ -114,6 +117,16 @@ class Blobs:
             )
 
 
+def proven(path: Path, hexadecimal: str) -> bool:
+    """Return whether a file is what its name says; one on bad blocks is not."""
+    try:
+        return sha256_file(path) == hexadecimal
+    except OSError as error:
+        if error.errno not in BROKEN:
+            raise
+        return False
+
+
 def free_bytes(folder: Path) -> int:
     """Return how many bytes may still be written to the disk that holds a folder."""
     found = os.statvfs(folder)
@@ -133,12 +146,7 @@ def disk_full(where: Path, why: str) -> MissingError:
 
 def _download(remote: Remote, blob: Descriptor, place: Path) -> bool:
     """Bring a partial file to its full size; return whether it is what was signed."""
-    have = _size(place)
-    sha = hashlib.sha256()
-    if have:
-        with place.open("rb") as file:
-            for piece in files.pieces(file):
-                sha.update(piece)
+    have, sha = _begun(place)
     under_way = _UnderWay(files.Sink(place, append=True), sha)
     try:
         remote.into(f"blobs/sha256/{blob.hex}", blob.size, have, under_way.take)
@@ -146,6 +154,22 @@ def _download(remote: Remote, blob: Descriptor, place: Path) -> bool:
     finally:
         under_way.sink.close()
     return bool(under_way.sha.hexdigest() == blob.hex)
+
+
+def _begun(place: Path) -> tuple[int, Any]:
+    """Return the size and sha256 of a partial file; what cannot be read is thrown away."""
+    sha = hashlib.sha256()
+    try:
+        if _size(place):
+            with place.open("rb") as file:
+                for piece in files.pieces(file):
+                    sha.update(piece)
+    except OSError as error:
+        if error.errno not in BROKEN:
+            raise
+        files.unlink(place)
+        return 0, hashlib.sha256()
+    return _size(place), sha
 
 
 class _UnderWay:

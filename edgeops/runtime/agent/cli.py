@@ -132,16 +132,19 @@ def work(verb: str, given: Mapping[str, Any]) -> dict[str, Any] | None:
     if verb == "update":
         return update(options)
     from edgeops.runtime.agent.daemon import run
+    from edgeops.runtime.agent.home import Home
     from edgeops.runtime.agent.renew import Renewal
+    from edgeops.runtime.agent.trouble import disk
 
-    home.mkdir(parents=True, exist_ok=True)
+    with disk(home):
+        Home(home).prepare()
     renewal = Renewal(home, sys.argv[1:])
     renewal.take_over()
 
     def once(stop: Callable[[], bool]) -> dict[str, Any]:
         result = update(options, stop=stop)
         if not stop():
-            renewal.take_over()
+            renewal.take_over(stop)
         return result
 
     run(home, once, once=bool(given.get("once")))

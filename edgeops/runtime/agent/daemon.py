@@ -20,8 +20,14 @@ from typing import TYPE_CHECKING, Any
 
 from edgeops.errors import EdgeopsError, MissingError, TransportError
 from edgeops.runtime.agent import log
-from edgeops.runtime.agent.policy import Policy, first_wait, next_wait, read_policy
-from edgeops.runtime.agent.windows import is_open, opens_in
+from edgeops.runtime.agent.policy import (
+    Policy,
+    first_wait,
+    next_wait,
+    opened_wait,
+    read_policy,
+)
+from edgeops.runtime.agent.windows import closes_in, is_open, opens_in
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
@@ -133,6 +139,7 @@ class _Loop:
     signals: Signals
     random: Callable[[], float] = field(default=random.random)
     failures: int = 0
+    shut: bool = False  # whether it waits for a window
 
     def go(self, *, once: bool) -> None:
         self._log("started", poll_s=self.policy.poll_s)
@@ -150,7 +157,13 @@ class _Loop:
         """Return whether to update now; where not, after having waited for a while."""
         local = datetime.now()  # noqa: DTZ005 - the clock on the wall is what windows are read by
         if not is_open(self.policy.windows, local):
+            self.shut = True
             self._rest(min(_LOOK_S, opens_in(self.policy.windows, local)), again=True)
+            return False
+        if self.shut:
+            self.shut = False
+            left = closes_in(self.policy.windows, local)
+            self._rest(opened_wait(self.policy, left, self.random()), again=True)
             return False
         refused = ask_hook(self.policy, self.home)
         if refused:

@@ -108,6 +108,14 @@ def first_wait(policy: Policy, random: float) -> float:
     return policy.poll_s * policy.jitter * random
 
 
+def opened_wait(policy: Policy, open_s: float, random: float) -> float:
+    """Return the seconds to wait in a window that just opened, and will be open for ``open_s``.
+
+    It opens for all devices at once, and they shall not ask at once: in its first half at most.
+    """
+    return min(policy.poll_s * policy.jitter, open_s / 2) * random
+
+
 def next_wait(policy: Policy, failures: int, random: float) -> float:
     """Return the seconds before the next update; ``random`` is uniform in [0, 1).
 

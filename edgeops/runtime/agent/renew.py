@@ -12,7 +12,7 @@ from edgeops.core.digest import sha256_file
 from edgeops.runtime.agent import log
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Sequence
 
 PROGRAM = "agent.pyz"
 _SECONDS = 60.0
@@ -46,8 +46,11 @@ class Renewal:
         self._digest = sha256_file(self._running) if self._running.suffix == ".pyz" else ""
         self._tried = ""
 
-    def take_over(self) -> None:
-        """Become the newer program, which keeps this process' id; returns where there is none."""
+    def take_over(self, stop: Callable[[], bool] = lambda: False) -> None:
+        """Become the newer program, which keeps this process' id; returns where there is none.
+
+        It would not know that this process was told to end, so nothing is become after that.
+        """
         program = self._home / PROGRAM
         if not self._digest or not program.is_file():
             return
@@ -56,6 +59,8 @@ class Renewal:
             return
         self._tried = found
         why = works(program, self._home)
+        if stop():
+            return
         log.write(self._home, "agent-kept" if why else "agent-renewed", why=why, digest=found)
         if not why:
             os.execv(sys.executable, [sys.executable, str(program), *self._arguments])  # noqa: S606

@@ -5,12 +5,11 @@ from __future__ import annotations
 import os
 from typing import TYPE_CHECKING
 
-from edgeops.core.digest import sha256_file
 from edgeops.core.manifest import FILE as BUNDLE
 from edgeops.core.manifest import Layer, Manifest, parse_manifest
 from edgeops.errors import EdgeopsError
 from edgeops.runtime.agent import files
-from edgeops.runtime.agent.blobs import Blobs
+from edgeops.runtime.agent.blobs import Blobs, proven
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterable, Sequence
@@ -112,7 +111,7 @@ def wanted_here(folder: Path, layers: Iterable[Layer]) -> list[Layer]:
 
 
 def _is(path: Path, hexadecimal: str) -> bool:
-    return path.is_file() and not path.is_symlink() and sha256_file(path) == hexadecimal
+    return path.is_file() and not path.is_symlink() and proven(path, hexadecimal)
 
 
 def needed(home: Home, slots: Iterable[Slot | None]) -> set[str]:

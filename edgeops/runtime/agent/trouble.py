@@ -7,7 +7,7 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
 from edgeops.errors import MissingError, RefusedError
-from edgeops.runtime.agent.blobs import disk_full
+from edgeops.runtime.agent.blobs import BROKEN, disk_full
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -33,7 +33,7 @@ def candidate_refused(manifest: Manifest, why: str, *, again: bool = False) -> R
 
 @contextmanager
 def disk(home: Path) -> Iterator[None]:
-    """Turn a disk that takes no more into the error that says so."""
+    """Turn a disk that takes no more, or is broken, into the error that says so."""
     try:
         yield
     except OSError as error:
@@ -48,5 +48,13 @@ def disk(home: Path) -> Iterator[None]:
                 fix="mount the disk for writing: a system makes one that fails read-only"
                 if error.errno == errno.EROFS
                 else "run the agent as the owner of its home; what is installed goes on serving",
+            ) from error
+        if error.errno in BROKEN:
+            raise MissingError(
+                "disk-broken",
+                "the disk of this device cannot read or write",
+                where=str(error.filename or home),
+                why=error.strerror or str(error),
+                fix="look at the system's log (dmesg) and replace the disk or card if it says so",
             ) from error
         raise

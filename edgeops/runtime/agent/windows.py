@@ -66,6 +66,17 @@ def opens_in(windows: Sequence[Window], local: datetime) -> float:
     return least * 60.0 - local.second - local.microsecond / 1e6
 
 
+def closes_in(windows: Sequence[Window], local: datetime) -> float:
+    """Return the seconds until the window that is open longest closes, 0 where none is open."""
+    week, now = 7 * DAY, _minute(local)
+    left = [
+        window.minutes - (now - day * DAY - window.start) % week
+        for window in windows
+        for day in window.days
+    ]
+    return max(0.0, max(left, default=0) * 60.0 - local.second - local.microsecond / 1e6)
+
+
 def _holds(window: Window, now: int) -> bool:
     week = 7 * DAY
     return any((now - day * DAY - window.start) % week < window.minutes for day in window.days)
