@@ -265,18 +265,25 @@ def test_end_is_gentle(tmp_path, monkeypatch):
 
 
 @pytest.mark.parametrize("isolate", [False, True])
-def test_end_while_loading_is_no_death_of_the_model(tmp_path, monkeypatch, isolate):
+def test_loading_keeps_others_out_and_may_be_ended(tmp_path, monkeypatch, isolate):
     serving.install(tmp_path / "engine", monkeypatch)
     home = tmp_path / "home"
     switch(home, slot(home, "slow", 1.0, load="hang"))
     arguments = ["serve", "--home", str(home), *(["--isolate"] if isolate else [])]
-    with subprocess.Popen([sys.executable, "-m", serving.PROGRAM, *arguments]) as process:
+    command = [sys.executable, "-m", serving.PROGRAM, *arguments]
+    process = subprocess.Popen(command)
+    try:
         until = time.monotonic() + 30
         while not (home / "serving.json").exists() and time.monotonic() < until:
             time.sleep(0.01)
-        time.sleep(0.2)
+        # The home is taken from the start, not only once it is answered for.
+        second = subprocess.run(command, capture_output=True, text=True, timeout=20, check=False)
+        assert (second.returncode, "serve-running" in second.stderr) == (4, True)
         process.terminate()
         assert process.wait(30) == 0
+    finally:
+        process.kill()
+        process.wait()
     assert json.loads((home / "serving.json").read_bytes())["clean"] is True
     assert not (home / "serve.sock").exists()
 

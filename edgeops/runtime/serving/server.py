@@ -9,6 +9,7 @@ import socket
 import sys
 import threading
 import time
+from contextlib import contextmanager
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
@@ -16,12 +17,12 @@ from edgeops.core.files import canonical_json, write_atomic
 from edgeops.errors import EdgeopsError, InputError, MissingError
 from edgeops.runtime.serving.doors import Server, bound_tcp
 from edgeops.runtime.serving.options import Options, read_options
-from edgeops.runtime.serving.place import CURRENT, PREVIOUS, SOCKET, address, connected, led_to
+from edgeops.runtime.serving.place import CURRENT, PREVIOUS, SOCKET, address, led_to
 from edgeops.runtime.serving.requests import Recorder
 from edgeops.runtime.serving.serving import Serving
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Callable, Iterator, Mapping
     from pathlib import Path
 
 FORMAT = "edgeops.serving/1"
@@ -45,7 +46,14 @@ def serve(home: Path, given: Mapping[str, Any] | None = None) -> dict[str, Any]:
 
     given = given or {}
     may_serve(home)
-    options = _options(home, given)
+    with _claimed(home):
+        return _serve(home, given, _options(home, given))
+
+
+def _serve(home: Path, given: Mapping[str, Any], options: Options) -> dict[str, Any]:
+    from edgeops.runtime.agent.policy import may_serve
+    from edgeops.runtime.agent.status import status
+
     door = _unix(home)
     http = _http(given)
     sys.setswitchinterval(_SWITCH_S)
@@ -69,8 +77,6 @@ def serve(home: Path, given: Mapping[str, Any] | None = None) -> dict[str, Any]:
         drained = server.drain()
     except _Left:
         _end(home, before)
-    from edgeops.runtime.agent.status import status
-
     return {**status(home), "drained": drained}
 
 
@@ -147,26 +153,44 @@ def _options(home: Path, given: Mapping[str, Any]) -> Options:
     return replace(options, **named)
 
 
-def _unix(home: Path) -> socket.socket:
-    """Return the bound socket of the home; only its owner may connect."""
-    there = connected(home, 1.0)
-    if there is not None:
-        there.close()
-        raise MissingError(
-            "serve-running",
-            "a server runs on this home already",
-            where=str(home / SOCKET),
-            why="it answers on its socket",
-            fix="use that one, or end it first",
-        )
-    if not home.is_dir():
+@contextmanager
+def _claimed(home: Path) -> Iterator[None]:
+    """Keep other servers off a home, also while this one still loads and answers nobody.
+
+    Raises MissingError ``serve-running``, InputError ``serve-home``.
+    """
+    import fcntl
+
+    try:
+        folder = os.open(home, os.O_RDONLY | os.O_DIRECTORY)
+    except OSError as error:
         raise InputError(
             "serve-home",
             f"there is no agent's folder at {home}",
             where=str(home),
-            why="it is no folder",
+            why=error.strerror or str(error),
             fix="run edgeops-agent update --home DIR first",
-        )
+        ) from error
+    try:
+        try:
+            fcntl.flock(folder, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError as error:
+            raise MissingError(
+                "serve-running",
+                "a server runs on this home already",
+                where=str(home / SOCKET),
+                why="it serves, or loads what it is to serve",
+                fix="use that one, or end it first",
+            ) from error
+        except OSError:
+            pass  # a file system that has no locks is no reason not to serve
+        yield
+    finally:
+        os.close(folder)
+
+
+def _unix(home: Path) -> socket.socket:
+    """Return the bound socket of the home; only its owner may connect."""
     (home / SOCKET).unlink(missing_ok=True)
     link = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
     before = os.umask(0o177)
