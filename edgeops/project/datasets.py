@@ -44,7 +44,7 @@ from edgeops.project.fit import check_fit, described
 from edgeops.runtime.batch import bind
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping, Sequence
+    from collections.abc import Callable, Iterator, Mapping, Sequence
 
     from edgeops.core.variant import TensorInfo
 
@@ -104,12 +104,14 @@ def samples_for(
     labels: bool = False,
     features: str = "",
     only_few: bool = False,
+    take: Callable[[Samples], Samples] = lambda whole: whole,
 ) -> Samples:
     """Read a data set and bind it to a model's inputs, refusing one that does not fit.
 
-    ``features`` as in ``load_samples``. They take their time: with ``only_few`` they are made of a
-    few samples, for who wants to know whether the data fit at all. Raises what ``load_samples`` does
-    and InputError with all findings of ``check_fit``.
+    ``features`` as in ``load_samples``. They take their time, so they are made of no more than what
+    ``take`` leaves of the samples; with ``only_few`` of a few, for who wants to know whether the
+    data fit at all. Raises what ``load_samples`` does and InputError with all findings of
+    ``check_fit``.
     """
     if features:
         from edgeops.project.documents import features_of, made_samples, read_document
@@ -119,13 +121,13 @@ def samples_for(
         made = features_of(read_document(features, root))
         check_features(made, inputs, features)
         raw = _read(spec, root, only_few=only_few)
-        samples = made_samples(few(raw) if only_few else raw, made)
+        samples = made_samples(few(raw) if only_few else take(raw), made)
     else:
         samples = load_samples(spec, root)
     findings = check_fit(samples, inputs, labels=labels)
     if findings:
         raise from_findings(findings)
-    return bind(samples, inputs)
+    return bind(samples if features else take(samples), inputs)
 
 
 class Npz:

@@ -127,8 +127,14 @@ def _samples(
     if metric and data.evaluation:
         judged = samples_for(data.evaluation, root, variant.inputs, labels=True, features=features)
     if data.calibration:
-        given = samples_for(data.calibration, root, variant.inputs, features=features)
-        return spread(given, most), judged
+        given = samples_for(
+            data.calibration,
+            root,
+            variant.inputs,
+            features=features,
+            take=lambda whole: spread(whole, most),
+        )
+        return given, judged
     if recipe.scheme == "static" or judged is None:
         missing = no_calibration()
         raise InputError(missing.code, missing.what, why=missing.why, fix=missing.fix)

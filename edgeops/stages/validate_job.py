@@ -128,7 +128,14 @@ def samples_of(
     from edgeops.project.datasets import samples_for
     from edgeops.validate.measured import first
 
-    return first(samples_for(evaluation, root, about.inputs, labels=True, features=features), count)
+    return samples_for(
+        evaluation,
+        root,
+        about.inputs,
+        labels=True,
+        features=features,
+        take=lambda whole: first(whole, count),
+    )
 
 
 def data_of(

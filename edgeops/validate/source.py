@@ -39,8 +39,15 @@ def source_outputs(
 
         around, raw = predicting
         return run_samples(around(session), raw)[0]
-    own = samples_for(evaluation, root, session.inputs, labels=True, features=features)
-    return run_batched(session, first(own, samples.count))
+    own = samples_for(
+        evaluation,
+        root,
+        session.inputs,
+        labels=True,
+        features=features,
+        take=lambda whole: first(whole, samples.count),
+    )
+    return run_batched(session, own)
 
 
 def _session(source: Path) -> Session:

@@ -13,9 +13,11 @@ from edgeops.core.variant import TensorInfo
 from edgeops.errors import EdgeopsError, InputError
 from edgeops.project.datasets import load_samples, samples_for
 from edgeops.project.documents import features_of, raw_samples, read_document
+from edgeops.runtime.features import Features
 from edgeops.runtime.predictor_samples import values
 from edgeops.runtime.probe import write_samples
 from edgeops.runtime.probe.arrays import read_samples
+from edgeops.validate.measured import first
 
 FEATURES = {
     "format": "edgeops.features/1",
@@ -188,3 +190,19 @@ def test_features_of_text_are_text_to_a_model_that_takes_text(project):
     inputs = (TensorInfo("t", ("N",), "str"),)
     found = samples_for("raw.npz", project, inputs, features="text.yaml")
     assert found.arrays["t"].tolist() == ["Ab", "Cde"]
+
+
+def test_features_are_made_of_no_more_than_is_taken(project, monkeypatch):
+    np.savez(project / "raw.npz", photo=np.zeros((40, 2, 4), np.uint8), labels=np.arange(40))
+    inputs = (TensorInfo("x", (1, 2, 4, 1), "float32"),)
+    counted = []
+    call = Features.__call__
+    monkeypatch.setattr(Features, "__call__", lambda *a: counted.append(1) or call(*a))
+
+    def take(whole):
+        return first(whole, 3)
+
+    found = samples_for("raw.npz", project, inputs, features="features.yaml", take=take)
+    assert (found.labels.tolist(), len(found.arrays["x"]), len(counted)) == ([0, 1, 2], 3, 3)
+    np.savez(project / "made.npz", x=np.zeros((40, 2, 4, 1), np.float32))
+    assert samples_for("made.npz", project, inputs, take=take).count == 3
