@@ -244,6 +244,8 @@ def test_missing_numbers_of_a_tensor_are_filled_or_refused():
         made("tensor", value, shape=[2])
     with pytest.raises(InputError, match="NaN"):
         made("tensor", value, {"cast": "int8"}, shape=[2])
+    with pytest.raises(InputError, match="NaN"):
+        made("tensor", value, {"cast": "bool"}, shape=[2])
 
 
 @pytest.mark.parametrize(

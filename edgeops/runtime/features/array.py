@@ -159,6 +159,8 @@ def cast(form: Form, options: Mapping[str, Any]) -> tuple[Run, Form]:
 
 def as_dtype(value: np.ndarray[Any, Any], dtype: np.dtype[Any]) -> np.ndarray[Any, Any]:
     """Return an array in a dtype; what is outside of an integer's range becomes its end."""
+    if dtype.kind == "b" and value.dtype.kind == "f" and np.isnan(value).any():
+        raise BadValue("there is NaN where true or false is made", "NaN is neither")
     if dtype.kind not in "iu" or np.can_cast(value.dtype, dtype, "safe"):
         return value.astype(dtype, copy=False)
     if value.dtype.kind == "f":
