@@ -72,7 +72,7 @@ def read_key(path: Path) -> Any:
             why=error.strerror or str(error),
             fix="name the device.key that edgeops keys recipient wrote",
         ) from error
-    except (ValueError, TypeError) as error:
+    except (ValueError, TypeError, _crypto_exceptions().UnsupportedAlgorithm) as error:
         key, why = None, str(error).splitlines()[0]
     else:
         why = "it is a private key of another kind"

@@ -152,6 +152,8 @@ def test_nobody_else_opens_it(place, tmp_path):
     assert _code(_open, out, manifest, tmp_path / "no.key") == ("sealed-key-missing", 4)
     (tmp_path / "bad.key").write_bytes(b"-----BEGIN PRIVATE KEY-----\nAAAA\n")
     assert _code(_open, out, manifest, tmp_path / "bad.key") == ("sealed-key-malformed", 3)
+    (tmp_path / "new.key").write_bytes(key.read_bytes().replace(b"BQYDK2Vu", b"BQYDK2Vz"))
+    assert _code(_open, out, manifest, tmp_path / "new.key") == ("sealed-key-malformed", 3)
     public = place / "device" / "device.pub"
     assert _code(_open, out, manifest, public) == ("sealed-key-malformed", 3)
     init_keys(tmp_path / "signing")

@@ -14,7 +14,7 @@ import numpy as np
 import pytest
 
 from edgeops.errors import InputError
-from edgeops.runtime.serving.body import NPZ, reply_of
+from edgeops.runtime.serving.body import NPZ, inputs_of, reply_of
 from edgeops.runtime.serving.doors import Server
 from edgeops.runtime.serving.http import parse_head
 from edgeops.runtime.serving.options import Options
@@ -73,6 +73,27 @@ def locked():
         at = data.index(sign) + place
         struct.pack_into("<H", data, at, 1)
     return bytes(data)
+
+
+def repeated():
+    """Return an archive whose directory names one member ten times."""
+    buffer = io.BytesIO()
+    with zipfile.ZipFile(buffer, "w") as archive:
+        archive.writestr("x.npy", npy(np.zeros(100)))
+        archive.filelist *= 10
+    return buffer.getvalue()
+
+
+def npy(array):
+    buffer = io.BytesIO()
+    np.save(buffer, array)
+    return buffer.getvalue()
+
+
+def test_archive_unpacks_to_no_more_than_was_sent():
+    with pytest.raises(InputError) as caught:
+        inputs_of(NPZ, repeated(), (), None)
+    assert "more than it has" in caught.value.why
 
 
 @pytest.mark.parametrize(

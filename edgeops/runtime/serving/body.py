@@ -130,6 +130,8 @@ def _from_npz(data: bytes) -> dict[str, Any]:
         stored = all(info.compress_type == zipfile.ZIP_STORED for info in infos)
         if not stored or len(infos) > _MOST_MEMBERS:
             raise ValueError("it is compressed, or has too many members")
+        if sum(info.file_size for info in infos) > len(data):  # members may overlap
+            raise ValueError("its members are more than it has")
         for info in infos:
             name = info.filename.removesuffix(".npy")
             found[name] = _array(archive.read(info))
