@@ -41,6 +41,8 @@ def test_classification_by_hand():
 def test_one_score_is_that_of_class_1():
     assert _classes([[0.2]], top=2) == [(0, 0.8), (1, 0.2)]
     assert _classes([[np.log(3.0)]], apply="sigmoid") == [(1, 0.75)]
+    why = _why({"p": np.array([[-3.0]])}, kind="classification", apply="softmax")
+    assert "always 1" in why
 
 
 def test_labels_are_the_bundles_or_the_steps_own():

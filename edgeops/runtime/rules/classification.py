@@ -44,6 +44,9 @@ class Classification:
         if scores.size == 0 or scores.size != max(scores.shape, default=1):
             message = f"scores of one sample are a list, and here is {list(scores.shape)}"
             raise ValueError(message)
+        if self.apply == "softmax" and scores.size == 1:
+            message = "the softmax of a single score is always 1: apply sigmoid to it"
+            raise ValueError(message)
         scores = applied(self.apply, scores.reshape(-1))
         if scores.size == 1:
             # One score is that of class 1 against class 0.
