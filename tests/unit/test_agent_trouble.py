@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import io
 import json
+import shutil
 import zipfile
 from dataclasses import replace
 from datetime import timedelta
@@ -23,6 +24,7 @@ from edgeops.runtime.agent import clock, files, probation
 from edgeops.runtime.agent.fetching import Fetching
 from edgeops.runtime.agent.heal import heal
 from edgeops.runtime.agent.home import Home
+from edgeops.runtime.agent.http import Limits
 from edgeops.runtime.agent.rollback import rollback
 from edgeops.runtime.agent.status import status
 from edgeops.runtime.agent.update import Options, update
@@ -124,6 +126,21 @@ def test_home_is_at_rest_after_its_only_release_was_given_up_meanwhile(repo, go,
     tidy(home)
 
 
+def test_release_before_that_is_gone_is_not_gone_back_to(home, two):
+    shutil.rmtree((home / "previous").resolve())
+    assert refused(rollback, home) == "nothing-previous"
+    assert status(home)["refused"] == {}
+
+
+def test_release_without_its_model_is_fetched_again(repo, go, home):
+    repo.publish(release(repo))
+    go()
+    shutil.rmtree(home / "current" / "variants")
+    assert go()["outcome"] == "updated"
+    assert (home / "current" / MODEL).is_file()
+    tidy(home)
+
+
 class New(Yes):
     probation_s = 60.0
 
@@ -176,6 +193,17 @@ def test_release_before_that_is_damaged_is_given_up_alone(go, home, two):
     result = go(verify=True)
     assert (result["outcome"], result["previous"]) == ("current", None)
     assert result["current"]["version"] == "2.0.0"
+    tidy(home)
+
+
+@pytest.mark.parametrize("odd", ['"device_id": "\\ud800', '"clock": {"x": NaN}, "y": "'])
+def test_state_that_can_be_read_and_not_written_is_damaged(repo, go, home, odd):
+    repo.publish(release(repo))
+    go()
+    state = home / "state.json"
+    state.write_text(state.read_text().replace('"device_id": "', odd))
+    assert status(home)["problem"].startswith("state.json is damaged")
+    assert go()["outcome"] == "current"
     tidy(home)
 
 
@@ -305,6 +333,19 @@ def test_disk_that_is_broken_is_no_bug(go, two):
 def test_file_at_the_place_of_a_home_is_no_bug(go, home):
     home.write_text("")
     assert refused(go) == "folder-is-file"
+
+
+def test_repository_that_may_not_be_read_is_not_taken_for_the_home(repo, go, tmp_path, monkeypatch):
+    repo.publish(release(repo))
+    opened = Path.open
+
+    def read(path, *given, **more):
+        if path.is_relative_to(tmp_path / "repo" / "metadata"):
+            raise PermissionError(errno.EACCES, "Permission denied", str(path))
+        return opened(path, *given, **more)
+
+    monkeypatch.setattr(Path, "open", read)
+    assert refused(go, limits=Limits(backoff_s=0.0)) == "repository-unreachable"
 
 
 # Publishers

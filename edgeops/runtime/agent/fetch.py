@@ -290,7 +290,11 @@ class Remote:
 
 def _read(place: Path, start: int) -> Iterator[bytes]:
     # Opened when it is read: an answer that is refused for its length leaves nothing open.
-    with place.open("rb") as file:
+    try:
+        file = place.open("rb")
+    except OSError as error:  # of the repository's disk, not of the agent's
+        raise ConnectionError(f"{place}: {error.strerror or error}") from error
+    with file:
         file.seek(start)
         while piece := file.read(1 << 18):
             yield piece

@@ -117,6 +117,7 @@ def parse_state(data: bytes) -> State:
             message = f"there is no state {state.state!r}"
             raise ValueError(message)
         _check(state)
+        state.encode()  # what was read and cannot be written would end every update
     except (LookupError, TypeError, AttributeError, RecursionError) as error:
         message = f"{type(error).__name__}: {error}"
         raise ValueError(message) from error

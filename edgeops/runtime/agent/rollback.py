@@ -42,7 +42,7 @@ def _rollback(home: Home, reason: str) -> dict[str, Any]:
         state = home.read()
         if state.state not in lifecycle.UNDER_WAY:  # who is at work there finds it gone
             state = recover(home, state)
-        _check(state, str(home.path))
+        _check(state, home)
         bad = state.current
         at = clock.stamp(clock.utc_now())
         if bad is not None:
@@ -59,12 +59,12 @@ def _rollback(home: Home, reason: str) -> dict[str, Any]:
     return {"outcome": "rolled-back", "why": reason, **shown(home, state)}
 
 
-def _check(state: State, where: str) -> None:
-    if state.previous is None:
+def _check(state: State, home: Home) -> None:
+    if state.previous is None or not home.slot(state.previous).is_dir():
         raise InputError(
             "nothing-previous",
             "there is no release to go back to",
-            where=where,
+            where=str(home.path),
             why="nothing was installed before the current one, or it was gone back to already",
             fix="publish the release that shall be served, or move the channel to it",
         )

@@ -101,12 +101,16 @@ def damaged(folder: Path) -> list[str]:
 
 
 def wanted_here(folder: Path, layers: Iterable[Layer]) -> list[Layer]:
-    """Return the layers that a slot has, or has a part of: whole variants, and what else is there."""
+    """Return the layers that a slot has, or has a part of: whole variants, and what else is there.
+
+    The variant of the target that its name tells is one of them, whether there is any of it or not.
+    """
+    variants = {path.name for path in folder.glob("variants/*")} | {folder.name[17:]}
     return [
         layer
         for layer in layers
         if os.path.lexists(folder / layer.path)
-        or (layer.kind == "variant" and (folder / "variants" / str(layer.target)).is_dir())
+        or (layer.kind == "variant" and str(layer.target) in variants)
     ]
 
 
