@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import threading
-import time
 from dataclasses import replace
 from pathlib import Path
 
@@ -239,21 +238,6 @@ def test_slow_model_that_healed_is_not_given_up(tmp_path):
     clock.now += 5
     assert [asked(serving)[0] for _ in range(5)] == [2.0] * 5
     assert (serving.line.current.breaker.state, serving.refused) == ("closed", {})
-
-
-def test_server_without_a_model_follows_the_link(tmp_path):
-    """As one that was started while the first update was switching."""
-    folder = unpacked(tmp_path / "slots" / "first", make_bundle(tmp_path))
-    serving = Serving(tmp_path, Options())
-    serving.tick()
-    (tmp_path / "current").symlink_to(folder)
-    until = time.monotonic() + 20
-    while serving.line.current is None and time.monotonic() < until:
-        serving.tick()
-        time.sleep(0.05)
-    assert serving.line.current is not None
-    assert serving.line.current.slot == folder.resolve()
-    serving.close()
 
 
 def test_hanging_call_is_given_up_and_abandoned_when_it_ends(tmp_path):

@@ -30,6 +30,10 @@ if TYPE_CHECKING:
     from edgeops.runtime.serving.warm import Verdict
 
 
+# When what was not loaded is tried again: memory or a disk may be short for a while only.
+_AGAIN_S, _MOST_AGAIN_S = 10.0, 3600.0
+
+
 class Line(NamedTuple):
     """Who answers, in the order of asking; replaced whole, never changed.
 
@@ -73,6 +77,8 @@ class Serving:
         self.held: EdgeopsError | None = None
         self._given_up, self._kept, self._clock = given_up, kept, clock
         self._shunned: set[Path] = set()
+        # What was not loaded, until when it is left alone, and how long that is.
+        self._failed: tuple[Path | None, float, float] = (None, 0.0, 0.0)
         self._installing = threading.Lock()
         self._line = Line()
         self._leaving: list[Model] = []
@@ -223,6 +229,8 @@ class Serving:
         there = led_to(self.home)
         if there is None or there in self._shunned:
             return
+        if self._failed[0] == there and self._clock() < self._failed[1]:
+            return
         if line.current is not None and line.current.slot == there:
             return
         with self._control:
@@ -237,6 +245,8 @@ class Serving:
                     self.commit()
                 if candidate.accepted or not candidate.decided:
                     return
+        if self._installing.locked():
+            return  # it is being loaded, or another is
         threading.Thread(
             target=self._install, args=(there,), name="edgeops-follow", daemon=True
         ).start()
@@ -286,11 +296,16 @@ class Serving:
     def _install(self, slot: Path) -> None:
         if not self._installing.acquire(blocking=False):
             return
+        failed, _, wait = self._failed
         try:
             self.install(slot)
         except Exception as error:  # noqa: BLE001 - what serves goes on serving
-            self._shunned.add(slot)
-            self.trouble = f"{slot.name} was not loaded: {error}"
+            wait = min(2 * wait, _MOST_AGAIN_S) if failed == slot else _AGAIN_S
+            self._failed = slot, self._clock() + wait, wait
+            self.trouble = f"{slot.name} was not loaded: {type(error).__name__}: {error}"
+        else:
+            if failed == slot:
+                self.trouble = ""
         finally:
             self._installing.release()
 
