@@ -245,8 +245,6 @@ class Serving:
                     self.commit()
                 if candidate.accepted or not candidate.decided:
                     return
-        if self._installing.locked():
-            return  # it is being loaded, or another is
         threading.Thread(
             target=self._install, args=(there,), name="edgeops-follow", daemon=True
         ).start()
