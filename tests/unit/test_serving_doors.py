@@ -139,6 +139,19 @@ def test_nobody_is_left_waiting_at_a_door_that_closes(server):
             assert not thread.is_alive()
 
 
+def test_fault_of_one_chore_leaves_the_others_done(server, monkeypatch):
+    asked = threading.Event()
+    monkeypatch.setattr(server.serving, "tick", lambda: 1 // 0)
+    monkeypatch.setattr(server, "_allowed", asked.set)
+    house = threading.Thread(target=server.keep_house)
+    house.start()
+    assert asked.wait(10)
+    server.stop()
+    house.join()
+    assert "ZeroDivisionError" in server.serving.trouble
+    monkeypatch.undo()
+
+
 @pytest.mark.parametrize("line", [b"A: b\nContent-Length: 5", b"A: b\rC: d", b"A: \0"])
 def test_head_has_no_lines_that_a_proxy_sees_otherwise(line):
     with pytest.raises(InputError, match="cannot be understood"):

@@ -74,12 +74,11 @@ class Server:
     def keep_house(self) -> None:
         """Do what time asks for until the server is stopped."""
         while not self._stopping.wait(_TICK_S):
-            try:
-                self.serving.tick()
-                self._ask()
-                self._sweep()
-            except Exception as error:  # noqa: BLE001 - requests go on whatever becomes of this
-                self.serving.trouble = f"{type(error).__name__}: {error}"
+            for work in (self.serving.tick, self._ask, self._sweep):
+                try:
+                    work()
+                except Exception as error:  # noqa: BLE001 - requests go on, and so does the rest
+                    self.serving.trouble = f"{type(error).__name__}: {error}"
 
     def _ask(self) -> None:
         if time.monotonic() < self._ask_again:
