@@ -24,7 +24,7 @@ def spawner() -> ThreadPoolExecutor:
 
 
 def end_group(child: subprocess.Popen[bytes]) -> None:
-    """Kill a child that leads a session, and what it started, and wait for it."""
+    """Kill a child that leads a process group, and what it started, and wait for it."""
     with contextlib.suppress(ProcessLookupError, PermissionError):
         os.killpg(child.pid, signal.SIGKILL)
     with contextlib.suppress(ProcessLookupError):
