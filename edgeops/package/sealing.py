@@ -113,6 +113,7 @@ class Sealer:
                     + (f" for {target}" if target else "")
                     + " to seal",
                     "who asks for it to be sealed would believe that it is",
+                    f"leave {kind!r} out of what is encrypted, or include what was forgotten",
                 )
 
     def sealed(self, path: str, file: FileIO | BytesIO, size: int) -> SealedFile:
@@ -152,13 +153,9 @@ def sealer(chosen: Sequence[str], recipients: Sequence[Path], targets: Sequence[
 _TARGETED = ("variant", "baseline", "code")
 
 
-def _usage(what: str, why: str) -> UsageProblem:
-    return UsageProblem(
-        "encrypt-usage",
-        what,
-        why=why,
-        fix="edgeops pack ... --encrypt variant --recipient device.pub",
-    )
+def _usage(what: str, why: str, fix: str = "") -> UsageProblem:
+    fix = fix or "edgeops pack ... --encrypt variant --recipient device.pub"
+    return UsageProblem("encrypt-usage", what, why=why, fix=fix)
 
 
 def make_recipient(folder: Path) -> dict[str, Any]:

@@ -214,6 +214,7 @@ _ERRORS = {
     "wheel-misfit": (5, (*_PACK, "--runtime", f"gateway={_WHEEL}")),
     "sdk-unknown": (2, (*_PACK, "--sdk", "rust")),
     "encrypt-kind": (2, (*_PACK, "--encrypt", "weights", "--recipient", "device")),
+    "encrypt-nothing": (2, (*_PACK, "--encrypt", "doc", "--recipient", "device")),
     "encrypt-nobody": (2, (*_PACK, "--encrypt", "variant")),
     "recipient-missing": (3, (*_PACK, "--encrypt", "variant", "--recipient", "nowhere.pub")),
     "recipient-malformed": (
