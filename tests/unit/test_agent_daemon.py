@@ -242,6 +242,23 @@ def test_a_wrong_clock_and_another_agent_are_waited_for_and_an_attack_is_not(tmp
     assert _loop(tmp_path, _raiser(*errors)) == [0, 60, 120, 3600, 3600]
 
 
+def test_error_that_is_not_known_ends_no_service(tmp_path):
+    errors = (KeyError("offers"), RecursionError("deep"), TransportError("download-slow", "slow"))
+    assert _loop(tmp_path, _raiser(*errors)) == [0, 60, 120, 240, 3600]
+    assert _events(tmp_path) == ["started", "failed", "failed", "failed", "checked", "stopped"]
+    failed = log.read(tmp_path)[1]
+    assert failed["code"] == "bug"
+    assert "KeyError: 'offers'" in failed["what"]
+    assert failed["where"].startswith("test_agent_daemon.py:")
+
+
+def test_fault_of_ours_around_a_hook_ends_no_service(tmp_path):
+    # No program has a zero byte in its arguments: Python refuses to start it with a ValueError.
+    waits = _loop(tmp_path, _raiser(), hook=("true", "\0"))
+    assert waits == [0, 60, 120, 240, 480]
+    assert _events(tmp_path) == ["started", *["failed"] * 4, "stopped"]
+
+
 def test_a_hook_that_is_not_there_is_said_at_the_start(tmp_path):
     (tmp_path / "agent.json").write_text('{"hook": ["/nowhere/may-update"]}')
     with pytest.raises(EdgeopsError) as caught:

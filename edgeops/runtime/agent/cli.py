@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 from edgeops import __version__
 from edgeops.errors import EdgeopsError, ExitCode
+from edgeops.runtime.agent.bugs import bug
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
@@ -33,24 +34,11 @@ def main(argv: Sequence[str] | None = None) -> int:
         sys.stderr.write("interrupted: what is installed goes on serving\n")
         return int(ExitCode.INTERRUPTED)
     except Exception as error:  # noqa: BLE001 - the funnel: whatever else comes up is our bug
-        _refuse(_bug(error), as_json=options.json)
+        _refuse(bug(error), as_json=options.json)
         return int(ExitCode.BUG)
     if result is not None:
         _say(result, as_json=options.json)
     return int(ExitCode.OK)
-
-
-def _bug(error: Exception) -> EdgeopsError:
-    import traceback
-
-    last = traceback.extract_tb(error.__traceback__)[-1]
-    return EdgeopsError(
-        "bug",
-        f"edgeops-agent {__version__} met an error it does not know: {type(error).__name__}: {error}",
-        where=f"{last.filename.rpartition('/')[2]}:{last.lineno}",
-        why="this is a fault in edgeops; what is installed goes on serving",
-        fix="report it with what it prints",
-    )
 
 
 def parser() -> argparse.ArgumentParser:
@@ -142,12 +130,14 @@ def work(verb: str, given: Mapping[str, Any]) -> dict[str, Any] | None:
     renewal.take_over()
 
     def once(stop: Callable[[], bool]) -> dict[str, Any]:
-        result = update(options, stop=stop)
+        with renewal.cycle():
+            result = update(options, stop=stop)
         if not stop():
             renewal.take_over(stop)
         return result
 
     run(home, once, once=bool(given.get("once")))
+    renewal.ended()
     return None
 
 

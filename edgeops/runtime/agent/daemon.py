@@ -20,6 +20,7 @@ from typing import TYPE_CHECKING, Any
 
 from edgeops.errors import EdgeopsError, MissingError, TransportError
 from edgeops.runtime.agent import log
+from edgeops.runtime.agent.bugs import bug
 from edgeops.runtime.agent.policy import (
     Policy,
     first_wait,
@@ -47,7 +48,8 @@ def run(home: Path, update: Update, *, once: bool = False) -> int:
 
     ``update`` is given a function that says whether the process is to end, which it asks between
     steps. ``once`` ends after the first update, whatever came of it. SIGHUP reads the policy again;
-    one that cannot be followed leaves the old one in force and is logged. Raises, at the start
+    one that cannot be followed leaves the old one in force and is logged. So is an error that is not
+    known, after which it is tried again like one that goes away by itself. Raises, at the start
     only, InputError ``policy-malformed`` and MissingError ``hook-missing``.
     """
     policy = read_policy(home)
@@ -145,9 +147,15 @@ class _Loop:
         self._log("started", poll_s=self.policy.poll_s)
         self._rest(0.0 if once else first_wait(self.policy, self.random()))
         while not self.signals.stop:
-            if not self._good_time():
-                continue
-            self._once()
+            try:
+                if not self._good_time():
+                    continue
+                self._once()
+            except Exception as error:  # noqa: BLE001 - whatever else comes up is our bug
+                # A device whose agent has ended is reached by no release that would mend it.
+                self.failures += 1
+                found = bug(error)
+                self._log("failed", code=found.code, what=found.what, where=found.where)
             if once:
                 break
             self._rest(next_wait(self.policy, self.failures, self.random()))

@@ -8,6 +8,7 @@ from edgeops.errors import EdgeopsError
 from edgeops.runtime.agent import clock
 from edgeops.runtime.agent.home import existing
 from edgeops.runtime.agent.policy import Policy, freshness, read_policy
+from edgeops.runtime.agent.renew import given_up
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -19,7 +20,8 @@ def status(path: Path) -> dict[str, Any]:
     """Return what ``status --json`` prints; raises InputError ``home-missing``.
 
     It answers also while an update is under way and where the state file is damaged: ``problem``
-    says so then, and what is served is read from the links.
+    says so then, and what is served is read from the links. It also says when the agent that the
+    release brought was given up.
     """
     home = existing(path)
     return shown(home, home.read())
@@ -27,17 +29,17 @@ def status(path: Path) -> dict[str, Any]:
 
 def shown(home: Home, state: State) -> dict[str, Any]:
     """Return a state as people and programs read it."""
-    problem = state.problem
+    problems = [state.problem, given_up(home.path)]
     try:
         policy = read_policy(home.path)
     except EdgeopsError as error:
         policy = Policy()
-        problem = "; ".join(filter(None, (problem, f"{error.what}: {error.why}")))
+        problems.append(f"{error.what}: {error.why}")
     verified, seen = clock.parse(state.last_verified), clock.parse(state.clock.get(clock.SEEN))
     return {
         "home": str(home.path),
         "state": state.state,
-        "problem": problem,
+        "problem": "; ".join(filter(None, problems)),
         "current": state.current.to_json() if state.current else None,
         "previous": state.previous.to_json() if state.previous else None,
         "candidate": state.candidate.to_json() if state.candidate else None,
