@@ -35,26 +35,30 @@ def check_documents_fit(
     """
     from edgeops.runtime.features import misfits
     from edgeops.runtime.predictor_files import labels_of
-    from edgeops.runtime.rules.trial import check_models
+    from edgeops.runtime.rules.trial import check_models, check_taken
 
     names = {kind_of(name): name for name in files}
     rules = _document(files, names.get("rules"))
     models = rules_of(rules).models if rules else {}
     asked = {*asked, *(model.target for model in models.values())}
     own = {name: each for name, each in variants.items() if name not in asked} or variants
-    if features := _document(files, names.get("features")):
+    features = _document(files, names.get("features"))
+    made = features_of(features) if features else None
+    if features and made:
         found = [
             replace(finding, what=f"{finding.what} of the target {name!r}")
             for name, variant in own.items()
-            for finding in misfits(features_of(features), variant.inputs, features.source)
+            for finding in misfits(made, variant.inputs, features.source)
         ]
         if found:
             raise from_findings(found)
     if rules:
         labels = labels_of(names["labels"], files[names["labels"]]) if "labels" in names else ()
         others = {name: variants[model.target].outputs for name, model in models.items()}
-        for variant in own.values():
-            with located(rules):
+        with located(rules):
+            if made:
+                check_taken(rules_of(rules), made)
+            for variant in own.values():
                 check_models(rules_of(rules), variant.outputs, others, labels)
 
 

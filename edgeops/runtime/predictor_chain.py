@@ -21,7 +21,8 @@ class Chain:
 
     ``models`` are the sessions that rules ask, by the name that rules give them; :meth:`predict`
     may be called from several threads. Raises InputError ``features-model`` for features that do
-    not make what the model takes, and ``rules-malformed`` for rules on what no model answers.
+    not make what the model takes, and ``rules-malformed`` for rules on what no model answers or no
+    feature is called.
     """
 
     def __init__(
@@ -39,8 +40,10 @@ class Chain:
         if features is not None:
             check_features(features, session.inputs, "features.json")
         if rules is not None:
-            from edgeops.runtime.rules.trial import check_models
+            from edgeops.runtime.rules.trial import check_models, check_taken
 
+            if features is not None:
+                check_taken(rules, features)
             known = {name: model.outputs for name, model in self.models.items()}
             check_models(rules, session.outputs, known, self.labels)
         # Features make one sample; arrays of a caller may hold several.

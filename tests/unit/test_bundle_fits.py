@@ -57,6 +57,16 @@ def test_rules_on_an_output_that_the_model_lacks_are_refused_with_their_line(tmp
     assert caught.value.where == "spec/rules.yaml:3:5"
 
 
+def test_rules_on_what_no_feature_is_called_are_refused_with_their_line(tmp_path, variant):
+    rules = RULES + "rules:\n  - answer:\n      first: inputs.xx[0]\n"
+    with pytest.raises(InputError) as caught:
+        check_fits(included(tmp_path, features=FEATURES, rules=rules), {"gateway": variant})
+    assert (caught.value.code, caught.value.why) == ("rules-malformed", "inputs has no 'xx'")
+    assert caught.value.where == "spec/rules.yaml:6:14"
+    # Without features there is no telling: they may be sealed, or the caller's own.
+    check_fits(included(tmp_path, rules=rules), {"gateway": variant})
+
+
 def test_a_target_that_only_rules_ask_needs_no_features_of_its_own(tmp_path, variant):
     features = FEATURES.replace("x:", "y:") + "outputs: {y: y}\n"
     include = included(tmp_path, features=features, rules=RULES + "models: {other: camera}\n")
@@ -80,6 +90,10 @@ def _bundle(folder, monkeypatch, **documents):
     [
         ({"features": FEATURES.replace("[4]", "[5]")}, "does not fit the model of the target"),
         ({"rules": RULES.replace("probabilities", "scores")}, "the model has no output 'scores'"),
+        (
+            {"features": FEATURES, "rules": RULES + "values: {v: 'features.y[0]'}\n"},
+            "features has no 'y'",
+        ),
         # In a bundle of old, which has no index that would say so.
         ({"rules": RULES + "models: {other: camera}\n"}, "ask the target camera"),
     ],

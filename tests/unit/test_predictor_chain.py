@@ -78,6 +78,14 @@ def test_documents_are_checked_before_there_is_a_sample(device):
     assert _code(Predictor, add_documents(good, rules={})) == "rules-malformed"
 
 
+def test_names_that_no_feature_has_are_refused_before_there_is_a_sample(device):
+    wrong = {**TOP, "rules": [{"answer": {"a": "inputs.rwo[0]"}}]}
+    with pytest.raises(EdgeopsError) as caught:
+        Predictor(add_documents(device, features=DOUBLED, rules=wrong))
+    assert caught.value.code == "rules-malformed"
+    assert caught.value.fix == "did you mean 'row'? known: row"
+
+
 def test_a_document_that_was_changed_is_refused(device):
     add_documents(device, rules=TOP)
     (device / "rules.json").write_text("{}")

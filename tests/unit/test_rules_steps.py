@@ -173,6 +173,21 @@ def test_yolo_by_hand():
     assert [(one["label"], one["score"]) for one in found] == [("b", 0.9), ("a", 0.9)]
 
 
+@pytest.mark.parametrize(
+    ("order", "row"),
+    [("cxcywh", [50, 40, -20, -10]), ("xyxy", [60, 45, 40, 35]), ("yxyx", [45, 60, 35, 40])],
+)
+def test_a_negative_width_or_height_is_none(order, row):
+    rows = np.array([[[*row, 1.0, 0.9], [*row[:3], abs(row[3]) + 20, 1.0, 0.8]]])
+    found = _step({"o": rows}, kind="detection", form="yolo", order=order)
+    assert found[0]["box"] == [50.0, 40.0, 50.0, 40.0]
+    assert len(found) == 2
+    for one in found:
+        x1, y1, x2, y2 = one["box"]
+        assert x1 <= x2
+        assert y1 <= y2
+
+
 def test_suppression_across_classes_and_most():
     rows = [[5, 5, 10, 10, 1, 0.9, 0.0], [5, 5, 10, 10, 1, 0.0, 0.8]]
     about = {"kind": "detection", "form": "yolo"}

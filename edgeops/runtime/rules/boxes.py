@@ -12,15 +12,21 @@ ORDERS = ("xyxy", "yxyx", "cxcywh")
 
 
 def corners(boxes: Any, order: str) -> Any:
-    """Return boxes as two opposite corners, whatever order they are written in."""
+    """Return boxes as two opposite corners, whatever order they are written in.
+
+    Nothing keeps a model from answering a negative width or height: it counts as 0, at the middle
+    of the box, so that x1 is never beyond x2 for those who cut the box out of a picture.
+    """
     import numpy as np
 
-    if order == "yxyx":
-        return boxes[:, [1, 0, 3, 2]]
     if order == "cxcywh":
         half = boxes[:, 2:] / 2
-        return np.concatenate([boxes[:, :2] - half, boxes[:, :2] + half], axis=1)
-    return boxes
+        low, high = boxes[:, :2] - half, boxes[:, :2] + half
+    else:
+        found = boxes[:, [1, 0, 3, 2]] if order == "yxyx" else boxes
+        low, high = found[:, :2], found[:, 2:]
+    middle, crossed = (low + high) / 2, low > high
+    return np.concatenate([np.where(crossed, middle, low), np.where(crossed, middle, high)], axis=1)
 
 
 def overlaps(box: Any, others: Any) -> Any:

@@ -13,6 +13,7 @@ from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 from edgeops.errors import MissingError
+from edgeops.runtime.rules.code import Code, entries
 from edgeops.runtime.rules.document import OWN, malformed
 
 if TYPE_CHECKING:
@@ -24,11 +25,9 @@ MOST_TEXT = 4096
 # What an expression may come to: values count each element, so that values cannot double for ever.
 MOST_RESULT, MOST_RESULT_TEXT = 4096, 65_536
 _MOST_NESTED = 2
-_TEXT = re.compile(r"'(?:[^'\\\n]|\\.)*'|\"(?:[^\"\\\n]|\\.)*\"")
-_MACRO = re.compile(r"\.\s*(all|exists_one|exists|map|filter)\s*\(\s*([A-Za-z_]\w*)\s*,")
+# A function of Python takes longer than CEL's own; two macros over 256 values call it 65,536 times.
+_MOST_NESTED_CALLS = 1
 _PLACE = re.compile(r"ERROR: <input>:\d+:(\d+): (.*)")
-_PART = r"\b{name}\s*(?:\.\s*(\w+)|\[\s*['\"]([^'\"\\]+)['\"]\s*\])"
-_BARE = r"\b{name}\b(?!\s*(?:\.\s*\w|\[\s*['\"]))"
 CONVERSIONS = ("int", "uint", "double", "string")
 STANDARD = frozenset((*CONVERSIONS, "size", "matches", "contains", "startsWith", "endsWith", "has"))
 OWN_FUNCTIONS = frozenset(
@@ -54,7 +53,7 @@ class Expression:
     @cached_property
     def parts(self) -> Mapping[str, frozenset[str] | None]:
         """Entries by the name they are looked up in."""
-        return {name: _parts(self.source, name) for name in OWN if name in self.names}
+        return {name: entries(self.source, name) for name in OWN if name in self.names}
 
 
 def compiled(source: Any, where: str, path: str) -> Expression:
@@ -105,36 +104,18 @@ def first_line(error: BaseException) -> str:
 
 def _check_macros(source: str, where: str, path: str) -> frozenset[str]:
     """Return the names that macros bind, refusing macros that multiply what they are given."""
-    code = _TEXT.sub(lambda found: " " * len(found[0]), source)
-    starts = {found.end(1): found for found in _MACRO.finditer(code)}
-    bound = frozenset(found[2] for found in starts.values())
-    taken = sorted(bound & set(OWN))
+    code = Code(source)
+    taken = sorted(code.bound & set(OWN))
     if taken:
         raise malformed(where, path, f"a macro binds {taken[0]!r}", "take another name, such as x")
-    maps = [found for found in starts.values() if found[1] == "map"]
-    if len(maps) > 1:
+    if code.maps > 1:
         raise malformed(where, path, "it has more than one map", "name parts of it under values")
-    if _deepest(code, starts) > _MOST_NESTED:
+    if code.deepest > _MOST_NESTED:
         why = f"its macros are nested more than {_MOST_NESTED} deep"
         raise malformed(where, path, why, "name parts of it under values")
-    return bound
-
-
-def _deepest(code: str, starts: Mapping[int, Any]) -> int:
-    openings = {code.index("(", place) for place in starts}
-    stack: list[bool] = []
-    deepest = 0
-    for place, character in enumerate(code):
-        if character == "(":
-            stack.append(place in openings)
-            deepest = max(deepest, sum(stack))
-        elif character == ")" and stack:
-            stack.pop()
-    return deepest
-
-
-def _parts(source: str, name: str) -> frozenset[str] | None:
-    if re.search(_BARE.format(name=name), source):
-        return None
-    found = re.findall(_PART.format(name=name), source)
-    return frozenset(plain or quoted for plain, quoted in found)
+    if called := code.called(OWN_FUNCTIONS, _MOST_NESTED_CALLS + 1):
+        why = f"{called}() stands inside two macros, and would run up to {MOST_VALUES**2:,} times"
+        each = f"for each item of a list: list.map(x, {called}(x))"
+        fix = f"compute it once before: name it under values, and use that name ({each})"
+        raise malformed(where, path, why, fix)
+    return code.bound

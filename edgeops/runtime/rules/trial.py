@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import difflib
 from typing import TYPE_CHECKING, Any
 
 from edgeops.runtime.rules.answer import Whole
@@ -9,9 +10,10 @@ from edgeops.runtime.rules.call import Call, Fault
 from edgeops.runtime.rules.document import OWN, malformed
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Iterable, Mapping, Sequence
 
     from edgeops.core.variant import TensorInfo
+    from edgeops.runtime.features import Features
     from edgeops.runtime.rules.rules import Rules
 
 _SIZE = 4
@@ -79,6 +81,36 @@ def check_models(
         _check_outputs(rules, expression.path, outputs, tuple(names))
     made = {name: {each.name: _made(each) for each in outputs} for name, outputs in known.items()}
     _try(rules, made, labels, {"features", "inputs"})
+
+
+def check_taken(rules: Rules, features: Features) -> None:
+    """Refuse names of features, inputs and images that the features before the model do not have.
+
+    They would be missing in every call alike. Raises InputError ``rules-malformed``.
+    """
+    inputs = [each.name for each in features.inputs]
+    # An input that no model input is made of goes by its own name, so these count as made as well.
+    made = list(dict.fromkeys([*(tensor.name for tensor in features.outputs), *inputs]))
+    for expression in rules.expressions:
+        for kind, known in (("features", made), ("inputs", inputs)):
+            _check_known(rules, expression.path, kind, expression.parts.get(kind) or (), known)
+    images = [each.name for each in features.inputs if each.kind == "image"]
+    for at, step in enumerate(rules.steps.values()):
+        image = getattr(step, "image", "")
+        _check_known(rules, f"steps[{at}].image", "images", (image,) if image else (), images)
+    for name, model in rules.models.items():
+        for key, feature in model.inputs.items():
+            _check_known(rules, f"models.{name}.inputs.{key}", "features", (feature,), made)
+
+
+def _check_known(
+    rules: Rules, path: str, kind: str, names: Iterable[str], known: Sequence[str]
+) -> None:
+    for name in sorted(names):
+        if name not in known:
+            near = difflib.get_close_matches(name, known, n=1)
+            fix = f"did you mean {near[0]!r}? {_known(known)}" if near else _known(known)
+            raise malformed(rules.where, path, f"{kind} has no {name!r}", fix)
 
 
 def check_steps(rules: Rules) -> None:
