@@ -70,7 +70,12 @@ def run(
     evict_previous: Evict = False,
     retry: Retry = False,
     verify: Verify = False,
-    once: Annotated[bool, typer.Option("--once", help="End after the first update.")] = False,
+    once: Annotated[
+        bool,
+        typer.Option(
+            "--once", help="End after the first update, or at once when now is no time for one."
+        ),
+    ] = False,
     as_json: JsonFlag = False,
 ) -> None:
     """Look for releases again and again, as HOME/agent.json says."""

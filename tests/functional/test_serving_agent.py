@@ -8,6 +8,7 @@ import subprocess
 import sys
 import threading
 import time
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -68,6 +69,22 @@ def test_update_under_load_then_back_by_hand(tmp_path, repo, options):
         assert len(set(map(str, found))) == 2
         assert [each for each in found if each[0] == "1.1.0"]
         assert answered(server) == found[0]
+
+
+def test_release_that_was_gone_back_from_is_taken_when_it_is_asked_for_again(
+    tmp_path, repo, options
+):
+    with Running(options.home, probation_s=0, probation_requests=1, warm_tolerance=1000) as server:
+        repo.publish(repo.bundle("1.1.0", variant_files(tmp_path / "two", seed=1)))
+        assert update(options)["outcome"] == "updated"
+        server.until(lambda told: told["current"]["version"] == "1.1.0")
+        rollback(options.home)
+        server.until(lambda told: told["current"]["version"] == "1.0.0")
+        assert update(options)["outcome"] == "refused"
+        assert update(replace(options, retry=True))["outcome"] == "updated"
+        assert answered(server)[0] == "1.1.0"
+        assert status(options.home)["refused"] == {}
+        assert server.status()["refused"] == {}
 
 
 def test_slow_release_is_refused_and_the_old_one_serves(tmp_path, repo, options):

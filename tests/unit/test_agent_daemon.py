@@ -159,7 +159,7 @@ def _loop(home, update, **policy):
 
     loop = daemon._Loop(home, update, Policy(jitter=0.0, **policy), signals, random=lambda: 0.5)
     loop._rest = wait
-    loop.go(once=False)
+    loop.go()
     return waits
 
 
@@ -183,8 +183,8 @@ def test_devices_do_not_ask_all_at_once_when_their_window_opens(tmp_path, monkey
     policy = Policy(windows=(parse_window("02:00-05:00"),))
     loop = daemon._Loop(tmp_path, update, policy, signals, random=lambda: 0.5)
     loop._rest = wait
-    loop.go(once=True)
-    assert waits[:3] == [0, 600, 450]
+    loop.go()
+    assert waits[:3] == [450, 150, 450]
     assert updates == [datetime.fromisoformat("2026-03-02T02:07:30")]
 
 
@@ -272,6 +272,26 @@ def test_once_ends_after_one_update(tmp_path):
     assert daemon.run(tmp_path, lambda stopping: called.append(stopping()) or {}, once=True) == 0
     assert called == [False]
     assert signal.getsignal(signal.SIGTERM) == handler
+
+
+@pytest.mark.parametrize(
+    ("policy", "why"),
+    [
+        ({"hook": ["false"]}, "the hook ended with exit code 1"),
+        ({"windows": []}, "no window of agent.json is open"),
+    ],
+)
+def test_once_ends_without_an_update_when_now_is_no_time_for_it(tmp_path, policy, why, monkeypatch):
+    (tmp_path / "agent.json").write_text(json.dumps({k: v for k, v in policy.items() if v}))
+    if "windows" in policy:
+        monkeypatch.setattr(daemon, "is_open", lambda *_: False)
+    called, logged = [], []
+    monkeypatch.setattr(
+        daemon.log, "write", lambda home, event, **more: logged.append((event, more))
+    )
+    assert daemon.run(tmp_path, lambda _: called.append(1) or {}, once=True) == 0
+    assert called == []
+    assert ("not-now", {"why": why}) in logged
 
 
 def _ask(tmp_path, script, timeout=20.0):

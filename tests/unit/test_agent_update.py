@@ -627,6 +627,15 @@ def test_root_of_the_first_update_is_trusted_for_ever(repo, go, tmp_path, home):
     assert go(root=None)["outcome"] == "current"
 
 
+def test_root_that_proved_nothing_yet_gives_way_to_the_right_one(repo, go, tmp_path, home):
+    repo.publish(release(repo))
+    (tmp_path / "root.json").write_bytes(Repo(tmp_path / "other").root)
+    assert code(go) == ("metadata-unsigned", 20)
+    (tmp_path / "root.json").write_bytes(repo.root)
+    assert go()["outcome"] == "updated"
+    assert (home / "root.json").read_bytes() == repo.root
+
+
 @pytest.mark.parametrize(
     ("data", "expected"), [(None, ("root-missing", 3)), (b"{}", ("root-malformed", 20))]
 )

@@ -47,4 +47,6 @@ def activation(home: Home, folder: Path, state: State) -> Step:
     from edgeops.runtime.serving.activate import activate
 
     target = state.candidate.target if state.candidate else ""
-    return activate(home.path, folder, {"target": target} if target else {})
+    # What was refused gets so far only when it was asked for again.
+    again = state.candidate is not None and state.candidate.digest in state.refused
+    return activate(home.path, folder, {"target": target} if target else {}, again=again)

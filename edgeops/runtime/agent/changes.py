@@ -67,8 +67,10 @@ def finish_switch(home: Home, state: State) -> State:
     home.point(home.previous, state.current)
     home.point(home.current, candidate)
     slots.link_program(home, candidate)
+    refused = {name: entry for name, entry in state.refused.items() if name != candidate.digest}
     return replace(
         state,
+        refused=refused,
         state=lifecycle.PROBATION,
         current=candidate,
         previous=state.current,

@@ -85,7 +85,11 @@ def _add(one: argparse.ArgumentParser, verb: str) -> None:
             "--verify", action="store_true", help="Look at every byte of what is installed, too."
         )
     if verb == "run":
-        one.add_argument("--once", action="store_true", help="End after the first update.")
+        one.add_argument(
+            "--once",
+            action="store_true",
+            help="End after the first update, or at once when now is no time for one.",
+        )
     if verb == "rollback":
         one.add_argument("--reason", help="What to remember of it.")
     if verb == "serve":

@@ -47,7 +47,8 @@ def run(home: Path, update: Update, *, once: bool = False) -> int:
     """Update whenever the policy of ``home`` says so, until SIGTERM or SIGINT; return 0.
 
     ``update`` is given a function that says whether the process is to end, which it asks between
-    steps. ``once`` ends after the first update, whatever came of it. SIGHUP reads the policy again;
+    steps. ``once`` ends after the first update, whatever came of it, or without one when now is no time
+    for it. SIGHUP reads the policy again;
     one that cannot be followed leaves the old one in force and is logged. So is an error that is not
     known, after which it is tried again like one that goes away by itself. Raises, at the start
     only, InputError ``policy-malformed`` and MissingError ``hook-missing``.
@@ -55,7 +56,7 @@ def run(home: Path, update: Update, *, once: bool = False) -> int:
     policy = read_policy(home)
     check_hook(policy)
     with _signals() as signals:
-        _Loop(home, update, policy, signals).go(once=once)
+        _Loop(home, update, policy, signals, once).go()
     return 0
 
 
@@ -139,24 +140,26 @@ class _Loop:
     update: Update
     policy: Policy
     signals: Signals
+    once: bool = False
     random: Callable[[], float] = field(default=random.random)
     failures: int = 0
     shut: bool = False  # whether it waits for a window
 
-    def go(self, *, once: bool) -> None:
+    def go(self) -> None:
         self._log("started", poll_s=self.policy.poll_s)
-        self._rest(0.0 if once else first_wait(self.policy, self.random()))
+        self._rest(0.0 if self.once else first_wait(self.policy, self.random()))
         while not self.signals.stop:
             try:
-                if not self._good_time():
+                if self._good_time():
+                    self._try()
+                elif not self.once:
                     continue
-                self._once()
             except Exception as error:  # noqa: BLE001 - whatever else comes up is our bug
                 # A device whose agent has ended is reached by no release that would mend it.
                 self.failures += 1
                 found = bug(error)
                 self._log("failed", code=found.code, what=found.what, where=found.where)
-            if once:
+            if self.once:
                 break
             self._rest(next_wait(self.policy, self.failures, self.random()))
         self._log("stopped")
@@ -166,6 +169,9 @@ class _Loop:
         local = datetime.now()  # noqa: DTZ005 - the clock on the wall is what windows are read by
         if not is_open(self.policy.windows, local):
             self.shut = True
+            if self.once:
+                self._log("not-now", why="no window of agent.json is open")
+                return False
             self._rest(min(_LOOK_S, opens_in(self.policy.windows, local)), again=True)
             return False
         if self.shut:
@@ -176,10 +182,11 @@ class _Loop:
         refused = ask_hook(self.policy, self.home)
         if refused:
             self._log("not-now", why=refused)
-            self._rest(next_wait(self.policy, 1, self.random()), again=True)
+            if not self.once:
+                self._rest(next_wait(self.policy, 1, self.random()), again=True)
         return not refused
 
-    def _once(self) -> None:
+    def _try(self) -> None:
         try:
             result = self.update(lambda: self.signals.stop)
         except EdgeopsError as error:

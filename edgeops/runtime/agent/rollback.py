@@ -45,7 +45,8 @@ def _rollback(home: Home, reason: str) -> dict[str, Any]:
         _check(state, home)
         bad = state.current
         at = clock.stamp(clock.utc_now())
-        if bad is not None:
+        # The same release for another target is no worse than what is gone back to.
+        if bad is not None and state.previous and bad.digest != state.previous.digest:
             state = state.refuse(bad.digest, reason, at, code="rolled-back")
         state = move(home, state, "rollback", candidate=None)
         state = home.write(finish_rollback(home, state))

@@ -27,7 +27,8 @@ def candidate_refused(manifest: Manifest, why: str, *, again: bool = False) -> R
         why=why,
         fix="nothing: the next update tries it again"
         if again
-        else "publish a release that works on this device; it is not tried again unless --retry",
+        else "mend on this device what it names and update with --retry, which alone tries it again, or "
+        "publish a release that works here",
     )
 
 

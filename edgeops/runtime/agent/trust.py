@@ -61,8 +61,13 @@ def read_channel(remote: Remote, root: bytes, channel: str | None, state: Path) 
 
 
 def anchor(home: Home, given: Path | None) -> bytes:
-    """Return the root of trust: the one of the first update, for ever; raises InputError too."""
-    if home.root.is_file():
+    """Return the root of trust: the one that an update was first proven by, for ever.
+
+    Until one was, ``given`` stands against the one that is kept, which may have been the wrong one.
+    Raises InputError ``root-missing``, TrustError ``root-malformed``.
+    """
+    proven = (home.trust / "timestamp.json").is_file()
+    if home.root.is_file() and (proven or given is None):
         kept = home.root.read_bytes()
         try:
             check_root(kept, str(home.root))

@@ -49,17 +49,20 @@ class Activation:
             abort(self.home)
 
 
-def activate(home: Path, slot: Path, options: Mapping[str, Any] | None = None) -> Activation:
+def activate(
+    home: Path, slot: Path, options: Mapping[str, Any] | None = None, *, again: bool = False
+) -> Activation:
     """Return whether a slot may be switched to: by the server of the home, else by a child.
 
-    ``options`` go beside those of ``HOME/serve.json``. Raises InputError ``serve-options``,
+    ``options`` go beside those of ``HOME/serve.json``; ``again`` tries what the server gave up before.
+    Raises InputError ``serve-options``,
     TransportError ``serve-unreachable`` when the server dies meanwhile or ``serve-preparing`` when it
     prepares another. What a slot is refused for is
     in the verdict: ``warmup-too-slow``, ``warmup-insane``, ``warmup-failed`` or ``model-refused``.
     """
     chosen = parse_options(options or {}, "options", read_options(home))
     seconds = chosen.load_timeout_s + 2 * chosen.warm_deadline_s + _MARGIN_S
-    request = {"slot": str(slot.resolve()), "options": dict(options or {})}
+    request = {"slot": str(slot.resolve()), "options": dict(options or {}), "again": again}
     answered = ask(home, "/v1/prepare", request, seconds)
     if answered is None:
         return _alone(home, slot.resolve(), chosen)

@@ -127,7 +127,9 @@ def controlled(serving: Serving, head: Head, data: bytes) -> Reply:
     if head.path == "/v1/prepare":
         options = parse_options(document.get("options") or {}, "options", serving.options)
         slot = Path(_text(document, "slot"))
-        return answered(serving.prepare(slot, options).to_json())
+        return answered(
+            serving.prepare(slot, options, again=document.get("again") is True).to_json()
+        )
     if head.path == "/v1/commit":
         serving.commit(document.get("digest"))
     elif head.path == "/v1/abort":

@@ -135,11 +135,13 @@ class Serving:
             self._put(Line(model, None, self._clock(), 0))
         self._retire(old.current, old.previous)
 
-    def prepare(self, slot: Path, options: Options | None = None) -> Verdict:
+    def prepare(
+        self, slot: Path, options: Options | None = None, *, again: bool = False
+    ) -> Verdict:
         """Load and warm a candidate beside the model that serves, and keep it when it is good.
 
-        Raises RefusedError ``model-refused`` for what was given up before, MissingError
-        ``serve-busy`` while another candidate is being prepared.
+        Raises RefusedError ``model-refused`` for what was given up before, unless it is to be tried
+        ``again``; MissingError ``serve-preparing`` while another candidate is being prepared.
         """
         with self._control:
             if self._candidate is not None and not self._candidate.decided:
@@ -157,7 +159,7 @@ class Serving:
             self._candidate = candidate
         current = self._line.current
         hour = None if current is None else current.times.hour(self._clock())
-        verdict = candidate.prepare(hour, self.refused)
+        verdict = candidate.prepare(hour, {} if again else self.refused)
         if not verdict.accepted:
             with self._control:
                 if self._candidate is candidate:
@@ -185,6 +187,8 @@ class Serving:
                     fix="prepare it again",
                 )
             self._candidate = None
+            self.refused.pop(model.digest, None)  # it was asked for again
+            self._shunned.discard(model.slot)
             old = self._line
             self._put(Line(model, old.current, self._clock(), 0))
         self._retire(old.previous)
