@@ -115,7 +115,8 @@ def _pack_as_stated(request: PackRequest, events: Events) -> tuple[Written, bool
             "pack-usage",
             "no variant was named, so the project is packed as edgeops.yaml says",
             why="name, version, files and place of the bundle come from edgeops.yaml then",
-            fix="leave out all options but --key and --accept, or name variants",
+            fix="say it in edgeops.yaml, as pack: {include: [...], encrypt: [...], recipients: [...], sdk: "
+            "[...]}, and leave out all options but --key and --accept; or name variants",
         )
     project = load_project(request.root)
     spec = project.stage_using("pack") or StageSpec("pack", "pack", PackOptions())

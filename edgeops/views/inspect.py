@@ -9,7 +9,7 @@ if TYPE_CHECKING:
 
 _HANDLED = {"format", "digest", "bytes", "inputs", "outputs", "ops", "parameters", "macs"}
 _HANDLED |= {"macs_reason", "parameters_reason", "ops_reason", "opset", "opsets", "notes"}
-_HANDLED |= {"signatures", "weights", "custom_operators", "kind"}
+_HANDLED |= {"signatures", "weights", "custom_operators", "kind", "targets", "layers"}
 _BORING = {"subgraphs": 1}
 
 
@@ -35,6 +35,8 @@ def _lines(result: Mapping[str, Any]) -> Iterator[str]:
     for index, one in enumerate(result.get("signatures") or ()):
         called = f"{one['key']}({', '.join(one['inputs'])}) -> {', '.join(one['outputs'])}"
         yield f"{'' if index else 'signatures':<11} {called}"
+    yield from _targets(result.get("targets") or {})
+    yield from _layers(result.get("layers") or ())
     for key, value in result.items():
         if key not in _HANDLED and value not in (None, "", [], {}, _BORING.get(key)):
             yield f"{key:<11} {_short(value)}"
@@ -69,3 +71,25 @@ def _short(value: Any) -> str:
     if isinstance(value, dict):
         return ", ".join(f"{key} {item}" for key, item in value.items() if item not in (None, ""))
     return str(value)
+
+
+def _targets(targets: Mapping[str, Any]) -> Iterator[str]:
+    for index, (name, item) in enumerate(targets.items()):
+        made = f"{item['engine']} {item['engine_version']} {item['precision']}"
+        needs = item["needs"] or {}
+        asked = [" or ".join(needs.get("architectures") or ())]
+        asked += [f"opset {needs['opset']}"] if needs.get("opset") else []
+        asked += [f"{needs['memory_mb']:g} MB"] if needs.get("memory_mb") else []
+        asked = [each for each in asked if each]
+        rest = f", needs {', '.join(asked)}" if asked else ""
+        yield f"{'' if index else 'targets':<11} {name}: {made}, {item['bytes']:,} bytes{rest}"
+
+
+def _layers(layers: Sequence[Mapping[str, Any]]) -> Iterator[str]:
+    width = max((len(item["path"]) for item in layers), default=0)
+    for index, item in enumerate(layers):
+        sealed = "  sealed" if item["sealed"] else ""
+        yield (
+            f"{'' if index else 'files':<11} {item['path']:<{width}}  {item['bytes']:>12,}  "
+            f"{item['digest'][:19]}{sealed}"
+        )

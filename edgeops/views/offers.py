@@ -12,10 +12,12 @@ def terms(offer: Mapping[str, Any]) -> str:
     """Return for whom an offer is: all devices, or which of them."""
     share = float(offer["share"])
     parts = ["all devices" if share >= 1 else f"{share:.4g} of the devices"]
-    parts += [
+    cohort = [
         f"{name} {wanted if isinstance(wanted, str) else '= ' + ' or '.join(wanted)}"
         for name, wanted in sorted(offer["cohort"].items())
     ]
+    if cohort:
+        parts[0] += f" with {' and '.join(cohort)}"
     if offer["minimum_runtime"]:
         parts.append(f"with edgeops {offer['minimum_runtime']} or newer")
     if offer["expires"]:

@@ -216,7 +216,7 @@ def test_a_release_is_tried_promoted_and_withdrawn(place, run, run_json):
 def test_promote_and_publish_say_for_whom_a_release_is(place, run):
     _tried(place)
     _, out, _ = run("-C", place, "promote", *_KEYED, "--channel", "beta", "--share", "0.25")
-    assert "offered to 0.25 of the devices, region = eu" in out
+    assert "offered to 0.25 of the devices with region = eu" in out
     code, out, _ = run(
         "-C", place, *_PUBLISH, "--minimum-runtime", "0.3", "--cohort", "memory_mb>=512"
     )

@@ -23,6 +23,7 @@ from edgeops.package.index import needs_of
 from edgeops.package.inspect import inspect_bundle
 from edgeops.package.opset import onnx_opset
 from edgeops.package.verify import verify_bundle
+from edgeops.views.inspect import view
 from tests.unit._bundles import FEATURES, make_bundle, make_evidence, make_variant, pack_full
 
 NEEDS = TargetNeeds(
@@ -292,3 +293,16 @@ def test_opset_of_what_is_no_model_is_unknown(tmp_path, data):
     path.write_bytes(data)
     with path.open("rb") as file:
         assert onnx_opset(file, 0, len(data)) is None
+
+
+def test_inspect_shows_a_line_for_each_target_and_file(tmp_path):
+    about = inspect_bundle(pack_full(tmp_path))
+    lines = list(view(about))
+    first = next(iter(about["targets"]))
+    assert any(line.startswith(f"targets     {first}: ") and " bytes" in line for line in lines)
+    assert any(line.endswith("needs aarch64, opset 17, 40.97 MB") for line in lines)
+    for item in about["layers"]:
+        assert [
+            line for line in lines if f" {item['path']} " in line and item["digest"][:19] in line
+        ]
+    assert not any("{" in line for line in lines)
