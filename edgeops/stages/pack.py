@@ -15,6 +15,7 @@ if TYPE_CHECKING:
 
     from edgeops.core.manifest import Descriptor
     from edgeops.core.project import Project, Target
+    from edgeops.package.layout import Part
     from edgeops.package.pack import Contents
     from edgeops.package.write import Written
 
@@ -141,8 +142,30 @@ def _problems(
         if "=" in text and not _is_made(text.partition("=")[2], coming)
     ]
     if options.encrypt or options.recipients:
-        checks.append((sealer, (options.encrypt, paths, sorted(project.targets))))
+
+        def sealing() -> None:
+            found = sealer(options.encrypt, paths, sorted(project.targets))
+            found.check(_to_be_packed(project, options))
+
+        checks.append((sealing, ()))
     return [finding for work, given in checks for finding in _refusals(work, *given)]
+
+
+def _to_be_packed(project: Project, options: PackOptions) -> list[Part]:
+    """Return the files that a bundle will have, by kind and target, before they are there."""
+    from edgeops.package.layout import Part, kind_of
+
+    parts = [Part(name, kind_of(name), b"") for name in options.include]
+    for target in project.targets:
+        parts.append(Part(f"variants/{target}", "variant", b"", target))
+        parts += [
+            Part(f"code/{target}/{language}", "code", b"", target) for language in options.sdk
+        ]
+    parts += [
+        Part(f"baseline/{text}", "baseline", b"", text.partition("=")[0])
+        for text in options.baseline
+    ]
+    return parts
 
 
 def _unmeasured(project: Project, options: PackOptions) -> list[Finding]:

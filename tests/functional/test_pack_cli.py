@@ -394,6 +394,25 @@ def test_preflight_finds_all_that_cannot_be_packed(place):
     assert findings[0].where == "features.yaml:1:14"
 
 
+@pytest.mark.parametrize(
+    ("chosen", "codes"),
+    [("variant, labels", []), ("'variant:gateway'", []), ("rules", ["encrypt-usage"])],
+)
+def test_preflight_finds_that_nothing_would_be_sealed(place, run_json, chosen, codes):
+    from edgeops.project.load import load_project
+
+    assert run_json("-C", place, "keys", "recipient", "device")[0] == 0
+    (place / "edgeops.yaml").write_text(
+        _YAML.replace(
+            "[labels.txt], key: keys",
+            f"[labels.txt], encrypt: [{chosen}], recipients: [device/device.pub]",
+        )
+    )
+    project = load_project(place)
+    findings = Pack().preflight(place, project, None, project.stages["pack"].options)
+    assert [finding.code for finding in findings] == codes
+
+
 def test_rules_that_nothing_is_measured_through_are_found_before_a_run(place, run, golden):
     (place / "rules.yaml").write_text(RULES.replace("models: {other: camera}\n", ""))
     head = _YAML.partition("  convert:")[0]
