@@ -12,6 +12,7 @@ from pathlib import Path
 import pytest
 
 from edgeops.core.variant import read_variant
+from edgeops.runtime.serving import server as server_module
 from tests import serving
 from tests.serving import Running, slot, switch
 
@@ -153,6 +154,18 @@ def test_server_that_keeps_dying_goes_back(home):
     with Running(home, **QUICK) as server:
         assert server.predict() == (200, 1.0)
         assert (home / "current").resolve() == old(home)
+
+
+def test_power_that_is_cut_is_no_death_of_the_model(home, monkeypatch):
+    new = slot(home, "new", 2.0)
+    switch(home, new, old(home))
+    for boot in range(4):
+        monkeypatch.setattr(server_module, "_boot", lambda boot=boot: str(boot))
+        deaths = server_module._remember(home, clean=False, slot=new, window_s=600.0)
+        assert deaths == 0
+    for expected in (1, 2, 3):
+        deaths = server_module._remember(home, clean=False, slot=new, window_s=600.0)
+        assert deaths == expected
 
 
 @pytest.mark.parametrize("when", ["prepare", "switched"])

@@ -64,7 +64,7 @@ def inputs_of(kind: str, data: bytes, tensors: Sequence[Input], name: str | None
         f"bodies of the kind {kind[:60]!r} are not taken",
         where="Content-Type",
         why=f"taken are {JSON}, {NPY}, {NPZ}, text/plain and {', '.join(_BYTES)}",
-        fix="send one of these",
+        fix=f"say which the body is: curl --header 'Content-Type: {JSON}'",
     )
 
 

@@ -11,6 +11,7 @@ import threading
 import time
 from contextlib import contextmanager
 from dataclasses import replace
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from edgeops.core.files import canonical_json, write_atomic
@@ -23,7 +24,6 @@ from edgeops.runtime.serving.serving import Serving
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
-    from pathlib import Path
 
 FORMAT = "edgeops.serving/1"
 DEATHS = "serving.json"
@@ -242,7 +242,8 @@ def _remember(home: Path, *, clean: bool, slot: Path | None = None, window_s: fl
         before = json.loads(path.read_bytes())
         deaths = [float(when) for when in before["deaths"]]
         same = slot is not None and before["slot"] == slot.name
-        died = not before["clean"]
+        # A device whose power was cut ended its server too, whatever the model.
+        died = not before["clean"] and before.get("boot", "") == _boot()
     except (OSError, ValueError, KeyError, TypeError, RecursionError):
         deaths, same, died = [], False, False
     if clean:
@@ -252,12 +253,20 @@ def _remember(home: Path, *, clean: bool, slot: Path | None = None, window_s: fl
     elif not same:
         deaths = []
     name = slot.name if slot is not None else ""
-    document = {"format": FORMAT, "clean": clean, "slot": name, "deaths": deaths}
+    document = {"format": FORMAT, "clean": clean, "slot": name, "deaths": deaths, "boot": _boot()}
     try:
         write_atomic(path, canonical_json(document))
     except (OSError, EdgeopsError):
         return 0  # a full disk is no reason not to serve
     return len(deaths)
+
+
+def _boot() -> str:
+    """Return what tells one run of this machine from the next, "" where nothing does."""
+    try:
+        return Path("/proc/sys/kernel/random/boot_id").read_text("ascii").strip()
+    except (OSError, ValueError):
+        return ""
 
 
 def _named(serving: Serving) -> str:
