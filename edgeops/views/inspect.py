@@ -9,7 +9,8 @@ if TYPE_CHECKING:
 
 _HANDLED = {"format", "digest", "bytes", "inputs", "outputs", "ops", "parameters", "macs"}
 _HANDLED |= {"macs_reason", "parameters_reason", "ops_reason", "opset", "opsets", "notes"}
-_HANDLED |= {"signatures", "weights", "custom_operators", "kind", "targets", "layers"}
+_HANDLED |= {"signatures", "weights", "custom_operators", "kind"}
+_OF_BUNDLES = {"targets", "layers"}
 _BORING = {"subgraphs": 1}
 
 
@@ -35,10 +36,13 @@ def _lines(result: Mapping[str, Any]) -> Iterator[str]:
     for index, one in enumerate(result.get("signatures") or ()):
         called = f"{one['key']}({', '.join(one['inputs'])}) -> {', '.join(one['outputs'])}"
         yield f"{'' if index else 'signatures':<11} {called}"
-    yield from _targets(result.get("targets") or {})
-    yield from _layers(result.get("layers") or ())
+    handled = _HANDLED
+    if result["format"] == "edgeops bundle":
+        handled = _HANDLED | _OF_BUNDLES
+        yield from _targets(result["targets"])
+        yield from _layers(result["layers"])
     for key, value in result.items():
-        if key not in _HANDLED and value not in (None, "", [], {}, _BORING.get(key)):
+        if key not in handled and value not in (None, "", [], {}, _BORING.get(key)):
             yield f"{key:<11} {_short(value)}"
     for note in result.get("notes") or ():
         yield f"note: {note}"
