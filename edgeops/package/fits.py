@@ -9,14 +9,15 @@ from edgeops.errors import from_findings
 from edgeops.package.layout import kind_of
 from edgeops.project.documents import document_of, features_of, located, rules_of
 
-FITTED = ("features", "rules", "labels")
-
 if TYPE_CHECKING:
     from collections.abc import Collection, Mapping
     from pathlib import Path
 
     from edgeops.core.variant import Variant
     from edgeops.project.documents import Document
+
+# The kinds of files that have to fit the models.
+FITTED = ("features", "rules", "labels")
 
 
 def check_fits(include: Mapping[str, Path], variants: Mapping[str, Variant]) -> None:

@@ -97,6 +97,25 @@ def test_bad_model_is_left_and_refused_while_the_old_one_answers(home, kind, iso
         assert (status, answer["error"]["code"]) == (409, "model-refused")
 
 
+def test_what_is_tried_again_is_followed_though_the_commit_is_lost(home):
+    with Running(home, **QUICK | {"probation_s": 600}) as server:
+        new = swapped(home, server, run="shape")
+        (home / "cue").touch()
+        server.predict()
+        server.until(
+            lambda status: server.predict() and status["current"]["slot"] == str(old(home))
+        )
+        while (home / "current").resolve() == new:
+            time.sleep(0.01)
+        (home / "cue").unlink()
+        assert server.ask("/v1/prepare", {"slot": str(new)})[0] == 409
+        status, answer = server.ask("/v1/prepare", {"slot": str(new), "again": True})
+        assert (status, answer["accepted"]) == (200, True)
+        switch(home, new, old(home))
+        server.until(lambda status: status["current"]["slot"] == str(new))
+        assert server.predict() == (200, 2.0)
+
+
 def test_model_with_nothing_to_fall_back_to_says_so_and_mends(home):
     switch(home, slot(home, "lone", 3.0, cue=str(home / "cue"), run="shape"))
     with Running(home, **QUICK | {"openings": 0}) as server:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import errno
 import os
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
 from edgeops.core import lifecycle
@@ -88,6 +88,16 @@ class Yes:
     def commit(self) -> None: ...
 
     def abort(self) -> None: ...
+
+
+def updater(folder: Path) -> Any:
+    """Return what updates ``folder/home`` from what ``_agent_repo.anchored`` made, loading nothing."""
+
+    def run(activate: Any = lambda *_: Yes(), now: Any = None, **changes: Any) -> dict[str, Any]:
+        options = Options(folder / "home", str(folder / "repo"), folder / "root.json")
+        return update(replace(options, **changes), activate=activate, now=now)
+
+    return run
 
 
 def updated(options: Options, **more: Any) -> dict[str, Any]:

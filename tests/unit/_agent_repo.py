@@ -135,3 +135,10 @@ def plain_files(text: str, *, target: str = "gateway") -> dict[str, Any]:
 
 def _later(days: int) -> datetime:
     return datetime.now(UTC).replace(microsecond=0) + timedelta(days=days)
+
+
+def anchored(folder):
+    """Return an empty repository in ``folder/repo``, whose root lies beside it."""
+    made = Repo(folder / "repo")
+    (folder / "root.json").write_bytes(made.root)
+    return made

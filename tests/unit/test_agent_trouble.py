@@ -27,9 +27,8 @@ from edgeops.runtime.agent.home import Home
 from edgeops.runtime.agent.http import Limits
 from edgeops.runtime.agent.rollback import rollback
 from edgeops.runtime.agent.status import status
-from edgeops.runtime.agent.update import Options, update
-from tests.unit._agent_faults import Full, Yes, served, tidy, watching
-from tests.unit._agent_repo import Repo, plain_files
+from tests.unit._agent_faults import Full, Yes, served, tidy, updater, watching
+from tests.unit._agent_repo import anchored, plain_files
 
 SIZE = 40_000
 MODEL = "variants/gateway/model.bin"
@@ -37,20 +36,13 @@ MODEL = "variants/gateway/model.bin"
 
 @pytest.fixture
 def repo(tmp_path):
-    made = Repo(tmp_path / "repo")
-    (tmp_path / "root.json").write_bytes(made.root)
-    return made
+    return anchored(tmp_path)
 
 
 @pytest.fixture
 def go(tmp_path, repo):
     """Update the home; the warm-up accepts everything."""
-
-    def run(activate=lambda *_: Yes(), **changes):
-        options = Options(tmp_path / "home", str(tmp_path / "repo"), tmp_path / "root.json")
-        return update(replace(options, **changes), activate=activate)
-
-    return run
+    return updater(tmp_path)
 
 
 @pytest.fixture

@@ -28,28 +28,21 @@ from edgeops.runtime.agent.probation import confirm
 from edgeops.runtime.agent.rollback import rollback
 from edgeops.runtime.agent.status import status
 from edgeops.runtime.agent.update import Options, update
-from tests.unit._agent_faults import Yes, served, tidy, updated
-from tests.unit._agent_repo import BYTES, Repo, plain_files, variant_files
+from tests.unit._agent_faults import Yes, served, tidy, updated, updater
+from tests.unit._agent_repo import BYTES, Repo, anchored, plain_files, variant_files
 
 SIZE = 40_000
 
 
 @pytest.fixture
 def repo(tmp_path):
-    made = Repo(tmp_path / "repo")
-    (tmp_path / "root.json").write_bytes(made.root)
-    return made
+    return anchored(tmp_path)
 
 
 @pytest.fixture
 def go(tmp_path, repo):
     """Update the home; the warm-up accepts everything."""
-
-    def run(activate=lambda *_: Yes(), now=None, **changes):
-        options = Options(tmp_path / "home", str(tmp_path / "repo"), tmp_path / "root.json")
-        return update(replace(options, **changes), activate=activate, now=now)
-
-    return run
+    return updater(tmp_path)
 
 
 @pytest.fixture

@@ -51,6 +51,16 @@ def test_thread_that_answers_asks_for_short_turns_and_keeps_its_nice():
     assert attributes()[2] != 100_000  # nobody else is meant
 
 
+@linux
+def test_policy_that_somebody_chose_is_left_alone():
+    def asked():
+        os.sched_setscheduler(0, os.SCHED_BATCH, os.sched_param(0))
+        turns.soon()
+        return os.sched_getscheduler(0)
+
+    assert in_thread(asked) == os.SCHED_BATCH
+
+
 def test_machine_whose_call_is_not_known_goes_on(monkeypatch):
     monkeypatch.setattr(platform, "machine", lambda: "vax")
     assert turns.soon() is None

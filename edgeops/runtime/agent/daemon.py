@@ -48,10 +48,9 @@ def run(home: Path, update: Update, *, once: bool = False) -> int:
 
     ``update`` is given a function that says whether the process is to end, which it asks between
     steps. ``once`` ends after the first update, whatever came of it, or without one when now is no time
-    for it. SIGHUP reads the policy again;
-    one that cannot be followed leaves the old one in force and is logged. So is an error that is not
-    known, after which it is tried again like one that goes away by itself. Raises, at the start
-    only, InputError ``policy-malformed`` and MissingError ``hook-missing``.
+    for it. SIGHUP reads the policy again; one that cannot be followed leaves the old one in force and
+    is logged. So is an error that is not known, after which it is tried again like one that goes away
+    by itself. Raises, at the start only, InputError ``policy-malformed`` and MissingError ``hook-missing``.
     """
     policy = read_policy(home)
     check_hook(policy)

@@ -55,10 +55,9 @@ def activate(
     """Return whether a slot may be switched to: by the server of the home, else by a child.
 
     ``options`` go beside those of ``HOME/serve.json``; ``again`` tries what the server gave up before.
-    Raises InputError ``serve-options``,
-    TransportError ``serve-unreachable`` when the server dies meanwhile or ``serve-preparing`` when it
-    prepares another. What a slot is refused for is
-    in the verdict: ``warmup-too-slow``, ``warmup-insane``, ``warmup-failed`` or ``model-refused``.
+    Raises InputError ``serve-options``, TransportError ``serve-unreachable`` when the server dies
+    meanwhile or ``serve-preparing`` when it prepares another. What a slot is refused for is in the
+    verdict: ``warmup-too-slow``, ``warmup-insane``, ``warmup-failed`` or ``model-refused``.
     """
     chosen = parse_options(options or {}, "options", read_options(home))
     seconds = chosen.load_timeout_s + 2 * chosen.warm_deadline_s + _MARGIN_S

@@ -160,10 +160,14 @@ class Serving:
         current = self._line.current
         hour = None if current is None else current.times.hour(self._clock())
         verdict = candidate.prepare(hour, {} if again else self.refused)
-        if not verdict.accepted:
-            with self._control:
+        with self._control:
+            if not verdict.accepted:
                 if self._candidate is candidate:
                     self._drop()
+            elif again:
+                # From here on its link may be followed, also when the commit gets lost.
+                self.refused.pop(str(verdict.figures.get("digest")), None)
+                self._shunned.discard(slot)
         return verdict
 
     def commit(self, digest: str | None = None) -> Line:
@@ -187,8 +191,6 @@ class Serving:
                     fix="prepare it again",
                 )
             self._candidate = None
-            self.refused.pop(model.digest, None)  # it was asked for again
-            self._shunned.discard(model.slot)
             old = self._line
             self._put(Line(model, old.current, self._clock(), 0))
         self._retire(old.previous)

@@ -27,15 +27,17 @@ _ATTRIBUTES = struct.Struct("=IIQiIQQQ")
 
 
 def soon() -> None:
-    """Ask for the calling thread to come soon when it wakes, with what it answers being short."""
+    """Ask for the calling thread to come soon when it wakes, since what it does is short."""
     number = _CALLS.get(platform.machine())
     if not sys.platform.startswith("linux") or number is None:
         return
     import ctypes
 
-    nice = os.getpriority(os.PRIO_PROCESS, threading.get_native_id())
-    asked = _ATTRIBUTES.pack(_ATTRIBUTES.size, os.SCHED_OTHER, 0, nice, 0, _TURN_NS, 0, 0)
     with suppress(OSError, AttributeError):
+        if os.sched_getscheduler(0) != os.SCHED_OTHER:
+            return  # whoever runs the server chose for it, as systemd's CPUSchedulingPolicy does
+        nice = os.getpriority(os.PRIO_PROCESS, threading.get_native_id())
+        asked = _ATTRIBUTES.pack(_ATTRIBUTES.size, os.SCHED_OTHER, 0, nice, 0, _TURN_NS, 0, 0)
         ctypes.CDLL(None).syscall(number, 0, asked, 0)
 
 
