@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import shutil
 from dataclasses import dataclass, replace
 from hashlib import sha256
@@ -97,18 +98,17 @@ class Device:
 
 def tree(current: Path) -> dict[str, Any]:
     """Return the version in a slot and the digest of every file in it."""
-    import json
-
-    if not current.exists():
+    try:
+        slot = current.resolve(strict=True)  # once: the agent may switch the link at any moment
+    except FileNotFoundError:
         return dict(NOTHING)
-    bundle = json.loads((current / "bundle.json").read_bytes())
+    bundle = json.loads((slot / "bundle.json").read_bytes())
     found: dict[str, Any] = {"version": bundle["annotations"]["org.opencontainers.image.version"]}
-    for path in sorted(current.resolve().rglob("*")):
+    for path in sorted(slot.rglob("*")):
         if path.is_symlink():
-            found[str(path.relative_to(current.resolve()))] = "a symbolic link"
+            found[str(path.relative_to(slot))] = "a symbolic link"
         elif path.is_file():
-            name = str(path.relative_to(current.resolve()))
-            found[name] = sha256(path.read_bytes()).hexdigest()
+            found[str(path.relative_to(slot))] = sha256(path.read_bytes()).hexdigest()
     return found
 
 
