@@ -53,6 +53,28 @@ def test_other_chunks_are_passed_over_and_an_open_end_is_read_to_the_end():
     np.testing.assert_array_equal(sound(wav(data, announced=0xFFFFFFFF)), [0.5, -0.5])
 
 
+@pytest.mark.parametrize("whole", [0, 0xFFFFFFFF, 36])
+@pytest.mark.parametrize("announced", [0, 0xFFFFFFFF])
+@pytest.mark.parametrize("rest", [b"", b"\1"])
+def test_stream_whose_sizes_nobody_filled_in_is_read_to_its_end(whole, announced, rest):
+    file = wav(struct.pack("<2h", 16384, -16384) + rest, announced=announced)
+    np.testing.assert_array_equal(
+        sound(file[:4] + struct.pack("<I", whole) + file[8:]), [0.5, -0.5]
+    )
+
+
+def test_empty_recording_with_other_chunks_after_it_is_no_stream():
+    assert "no samples" in refused("audio", wav(b"LIST\4\0\0\0abcd", announced=0), rate=RATE)
+
+
+@pytest.mark.parametrize("announced", [0xFFFFFFFE, 0x7FFFFFFF, 1000])
+@pytest.mark.parametrize("whole", [0, 0xFFFFFFFF])
+def test_any_other_size_that_is_not_there_is_cut_off(announced, whole):
+    file = wav(bytes(8), announced=announced)
+    file = file[:4] + struct.pack("<I", whole) + file[8:]
+    assert "cut off" in refused("audio", file, rate=RATE)
+
+
 def test_arrays_and_paths(tmp_path):
     (tmp_path / "x.wav").write_bytes(wav(struct.pack("<2h", 16384, -16384)))
     for value in (

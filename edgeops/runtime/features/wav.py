@@ -48,6 +48,9 @@ def header(data: bytes) -> Wav:
         elif name == b"data":
             if found is None:
                 raise BadValue("the WAV file is broken", "its data come before their format", _FIX)
+            if _open_ended(size, struct.unpack_from("<I", data, 4)[0], at):
+                there, block = len(data) - at, found[3]
+                size = there - there % block
             return _placed(found, at, size, len(data))
         at += size + size % 2
     raise BadValue("the WAV file is cut off", "it has no whole chunk of data", "send it whole")
@@ -72,11 +75,18 @@ def _format(chunk: bytes) -> tuple[int, int, int, int, int]:
     return kind, channels, rate, block, bits
 
 
+def _open_ended(size: int, whole: int, at: int) -> bool:
+    """Return whether a size of data stands for what its writer could not go back to fill in.
+
+    ``whole`` is the size in the head of the file, which tells a stream that says 0 from a recording
+    that is empty and has other chunks after its data.
+    """
+    return size == _OPEN_END or (size == 0 and (whole == _OPEN_END or whole + 8 <= at))
+
+
 def _placed(found: tuple[int, int, int, int, int], at: int, size: int, length: int) -> Wav:
     kind, channels, rate, block, bits = found
     there = length - at
-    if size == _OPEN_END:  # written by what could not go back to fill the size in
-        size = there - there % block
     if size > there or size % block:
         raise BadValue(
             "the WAV file is cut off",
