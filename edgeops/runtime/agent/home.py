@@ -102,6 +102,12 @@ def slot_name(digest: str, target: str) -> str:
     return digest.partition(":")[2][:16] + (f"-{target}" if target else "")
 
 
+def slot_target(name: str) -> str:
+    """Return the target in the name of a slot, "" where it has none or the name is no slot's."""
+    found = _SLOT.fullmatch(name)
+    return (found[2] or "") if found else ""
+
+
 def parse_state(data: bytes) -> State:
     """Return the state in a state file; raises ValueError for anything that is none."""
     try:
@@ -218,7 +224,7 @@ class Home:
             manifest = parse_manifest((self.slots / name / BUNDLE).read_bytes(), name)
         except (OSError, EdgeopsError):
             return None
-        found = Slot(manifest.version, manifest.descriptor.digest, name[17:])
+        found = Slot(manifest.version, manifest.descriptor.digest, slot_target(name))
         return found if found.name == name else None
 
 

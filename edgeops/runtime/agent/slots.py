@@ -10,6 +10,7 @@ from edgeops.core.manifest import Layer, Manifest, parse_manifest
 from edgeops.errors import EdgeopsError
 from edgeops.runtime.agent import files
 from edgeops.runtime.agent.blobs import Blobs, proven
+from edgeops.runtime.agent.home import slot_name, slot_target
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterable, Sequence
@@ -86,12 +87,11 @@ def damaged(folder: Path) -> list[str]:
 
     A slot whose bundle.json is damaged is wholly so: ``["bundle.json"]``.
     """
-    name = folder.name
     try:
         manifest = read_manifest(folder)
     except (OSError, EdgeopsError):
         return [BUNDLE]
-    if not manifest.descriptor.hex.startswith(name[:16]):
+    if slot_name(manifest.descriptor.digest, slot_target(folder.name)) != folder.name:
         return [BUNDLE]
     return [
         layer.blob.hex
@@ -105,7 +105,7 @@ def wanted_here(folder: Path, layers: Iterable[Layer]) -> list[Layer]:
 
     The variant of the target that its name tells is one of them, whether there is any of it or not.
     """
-    variants = {path.name for path in folder.glob("variants/*")} | {folder.name[17:]}
+    variants = {path.name for path in folder.glob("variants/*")} | {slot_target(folder.name)}
     return [
         layer
         for layer in layers
