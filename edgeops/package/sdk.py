@@ -79,13 +79,16 @@ def _files(target: str, variant: Variant, language: str) -> dict[str, bytes]:
 
 def _filled(text: str, suffix: str, target: str, variant: Variant) -> str:
     line = _LINES.get(suffix, _in_text)
+    between = ",\n" if suffix in _LINES else "\n"
     words = {
         "TARGET": target,
         "ENGINE": variant.engine,
         "ENGINE_VERSION": variant.engine_version,
         "MODEL_FILE": variant.model_file,
-        "INPUTS": "\n".join(line(_tensor(item, variant, "inputs")) for item in variant.inputs),
-        "OUTPUTS": "\n".join(line(_tensor(item, variant, "outputs")) for item in variant.outputs),
+        "INPUTS": between.join(line(_tensor(item, variant, "inputs")) for item in variant.inputs),
+        "OUTPUTS": between.join(
+            line(_tensor(item, variant, "outputs")) for item in variant.outputs
+        ),
     }
     for word, value in words.items():
         text = text.replace(f"@{word}@", value)
@@ -113,18 +116,18 @@ def _tensor(tensor: TensorInfo, variant: Variant, side: str) -> _Tensor:
 def _in_cpp(tensor: _Tensor) -> str:
     shape = ", ".join(map(str, tensor.shape))
     names = f"{_text(tensor.name)}, {_text(tensor.engine)}"
-    return f'    {{{names}, {{{shape}}}, "{tensor.dtype}"}},'
+    return f'    {{{names}, {{{shape}}}, "{tensor.dtype}"}}'
 
 
 def _in_python(tensor: _Tensor) -> str:
     names = f"{_text(tensor.name)}, {_text(tensor.engine)}"
-    return f'    Tensor({names}, {tensor.shape}, "{tensor.dtype}"),'
+    return f'    Tensor({names}, {tensor.shape}, "{tensor.dtype}")'
 
 
 def _in_kotlin(tensor: _Tensor) -> str:
     shape = ", ".join(map(str, tensor.shape))
     names = f"{_text(tensor.name)}, {_text(tensor.engine)}".replace("$", "\\$")
-    return f'    Tensor({names}, longArrayOf({shape}), "{tensor.dtype}"),'
+    return f'    Tensor({names}, longArrayOf({shape}), "{tensor.dtype}")'
 
 
 def _in_text(tensor: _Tensor) -> str:

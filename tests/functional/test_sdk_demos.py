@@ -5,6 +5,7 @@ from __future__ import annotations
 import shutil
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -143,3 +144,52 @@ def test_the_cpp_demo_of_ncnn_answers_as_the_predictor_does(demo, place):
     done = _run(folder / "build" / "demo", variant, place / "image.bin")
     assert done.returncode == 0, done.stderr
     _same(done.stdout, variant)
+
+
+# What the demos call of the engines' libraries for Android, which Debian does not have: documented
+# signatures without bodies. Enough to compile against, not to run.
+ANDROID = Path(__file__).parents[1] / "data" / "android"
+TOLD = """package edgeops.demo
+
+fun main() {
+    for (tensor in INPUTS + OUTPUTS) {
+        println("${tensor.name} ${tensor.bytes} ${tensor.buffer().capacity()}")
+    }
+}
+"""
+
+
+def _kotlin(folder, *more):
+    """Compile what lies in a folder and return the archive, which runs by itself."""
+    compiler = shutil.which("kotlinc")
+    if compiler is None:
+        pytest.skip("kotlinc is not installed")
+    made = folder.parent / f"{folder.name}.jar"
+    # Debian's compiler is old and leaves out what `use` of Java's AutoCloseable needs.
+    library = Path(compiler).resolve().parents[1] / "lib" / "kotlin-stdlib-jdk7.jar"
+    options = ["-Werror", "-include-runtime", "-cp", library, "-d", made]
+    done = _run(compiler, *options, *sorted(folder.glob("*.kt")), *more)
+    assert done.returncode == 0, done.stderr
+    return made
+
+
+@pytest.mark.parametrize("engine", ["onnxruntime", "litert", "mnn", "ncnn"])
+def test_the_kotlin_demo_compiles_and_knows_its_tensors(demo, engine):
+    _, folder = demo(engine, "kotlin")
+    (folder / "told.kt").write_text(TOLD)
+    made = _kotlin(folder, ANDROID)
+    told = _run("java", "-cp", made, "edgeops.demo.ToldKt")
+    assert told.stdout.splitlines() == ["image 256 256", "probabilities 40 40"], told.stderr
+
+
+def test_a_tensor_of_the_kotlin_demo_may_have_any_name(demo, tmp_path):
+    variant, _ = demo("onnxruntime", "kotlin")
+    about = read_variant(variant)
+    odd = replace(about.inputs[0], name='a$b ${c} "d" \\e é')
+    about = replace(about, inputs=(odd,))
+    for part in sdk_parts({"x": about}, ("kotlin",)):
+        (tmp_path / Path(part.path).name).write_bytes(part.source)
+    (tmp_path / "Demo.kt").unlink()
+    (tmp_path / "told.kt").write_text(TOLD)
+    told = _run("java", "-Dfile.encoding=UTF-8", "-cp", _kotlin(tmp_path), "edgeops.demo.ToldKt")
+    assert told.stdout.splitlines()[0] == f"{odd.name} 256 256", told.stderr

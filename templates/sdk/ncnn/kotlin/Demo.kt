@@ -8,7 +8,7 @@ class Demo(folder: File) : AutoCloseable {
     private val handle = load(
         File(folder, MODEL_FILE).path,
         INPUTS.map { it.engine }.toTypedArray(),
-        OUTPUTS.map { it.engine }.toTypedArray(),
+        OUTPUTS.map { it.engine }.toTypedArray()
     )
 
     /** Answer one call: a direct buffer of float32 for each of [INPUTS], an array an output. */
@@ -26,7 +26,7 @@ class Demo(folder: File) : AutoCloseable {
     private external fun run(
         handle: Long,
         inputs: Array<ByteBuffer>,
-        shapes: Array<IntArray>,
+        shapes: Array<IntArray>
     ): Array<FloatArray>
 
     private external fun unload(handle: Long)
