@@ -8,6 +8,7 @@ from typing import Annotated
 import typer
 
 from edgeops import __version__, console
+from edgeops.core.files import check_folder
 
 JsonFlag = Annotated[
     bool, typer.Option("--json", help="Print the result as one JSON document on standard output.")
@@ -41,4 +42,6 @@ def globals_(
     if version:
         console.line(f"edgeops {__version__}")
         raise typer.Exit
+    if directory is not None:
+        check_folder(directory)
     ctx.obj = {"directory": directory, "debug": debug}

@@ -8,6 +8,7 @@ import os
 import shutil
 import tempfile
 from contextlib import contextmanager
+from itertools import islice
 from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING, Any
 
@@ -18,6 +19,7 @@ if TYPE_CHECKING:
 
 _MODE_FILE = 0o644
 _MODE_FOLDER = 0o755
+_MOST_NEIGHBOURS = 2000
 # Folders whose links this process made itself, and where they may lead: see trusted_links.
 _TRUSTED: list[tuple[Path, Path]] = []
 
@@ -41,6 +43,44 @@ def make_folder(folder: Path) -> None:
                 why="it, or what it would lie in, is a file",
                 fix="name another place",
             ) from error
+
+
+def check_folder(folder: Path) -> None:
+    """Refuse a folder that is not there; raises InputError ``folder-missing``."""
+    if folder.is_dir():
+        return
+    near = neighbour(folder)
+    meant = f"did you mean {near}?" if near and near != folder and near.is_dir() else ""
+    raise InputError(
+        "folder-missing",
+        f"{folder} is a file, no folder" if folder.exists() else f"there is no folder {folder}",
+        where=str(folder.absolute()),
+        why="-C names the folder to work in, and does not make it",
+        fix=meant or "check the path, or leave -C out to work in this folder",
+    )
+
+
+def neighbour(path: Path) -> Path | None:
+    """Return what is there and has nearly the name of a path that is not, or None.
+
+    A folder above it that is misspelt counts too: ``dits/a.bin`` finds ``dist/a.bin``.
+    """
+    import difflib
+
+    if not path.parent.is_dir():
+        near = neighbour(path.parent) if path.parent != path else None
+        whole = near / path.name if near else None
+        return whole if whole and whole.exists() else near
+    try:
+        with os.scandir(path.parent) as entries:
+            names = [entry.name for entry in islice(entries, _MOST_NEIGHBOURS)]
+    except OSError:
+        return None
+    # By stem: that two files have the same suffix says little.
+    stems = set(difflib.get_close_matches(path.stem, {Path(name).stem for name in names}))
+    alike = [name for name in names if Path(name).stem in stems]
+    close = difflib.get_close_matches(path.name, alike, n=1, cutoff=0)
+    return path.with_name(close[0]) if close else None
 
 
 def write_atomic(path: Path, data: bytes) -> None:

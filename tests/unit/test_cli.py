@@ -142,6 +142,27 @@ def test_main_answers_wrong_usage_as_json(capsys):
     assert error["fix"] == "see: edgeops -h"
 
 
+_NOWHERE = ["publish", "init new", "run", "keys init k", "doctor", "agent status --home h"]
+
+
+@pytest.mark.parametrize("verb", _NOWHERE)
+def test_folder_to_work_in_must_be_there_whatever_the_verb(tmp_path, monkeypatch, capsys, verb):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "shops").mkdir()
+    assert cli.main(["-C", "shop", *verb.split(), "--json"]) == 3
+    error = json.loads(capsys.readouterr().out)["error"]
+    assert (error["code"], error["what"]) == ("folder-missing", "there is no folder shop")
+    assert error["where"] == str(tmp_path / "shop")
+    assert error["fix"] == "did you mean shops?"
+    assert [path.name for path in tmp_path.iterdir()] == ["shops"]
+
+
+def test_folder_to_work_in_is_no_file(tmp_path, capsys):
+    (tmp_path / "edgeops.yaml").touch()
+    assert cli.main(["-C", str(tmp_path / "edgeops.yaml"), "run"]) == 3
+    assert "edgeops.yaml is a file, no folder [folder-missing]" in capsys.readouterr().err
+
+
 def test_main_prints_the_version(capsys):
     assert cli.main(["--version"]) == 0
     assert capsys.readouterr().out == f"edgeops {__version__}\n"

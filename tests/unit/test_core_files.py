@@ -17,6 +17,7 @@ from edgeops.core.files import (
     folder_atomic,
     inside,
     make_folder,
+    neighbour,
     trusted_links,
     write_atomic,
 )
@@ -164,3 +165,23 @@ def test_links_that_this_process_made_lead_to_where_it_says_and_no_further(tmp_p
             inside(view, "../away/secret")
     with trusted_links(view):
         assert inside(view, "link").read_text() == "there"
+
+
+@pytest.mark.parametrize(
+    ("missing", "near"),
+    [
+        ("dits", "dist"),
+        ("dist/shop-1.0.1.edgeops", "dist/shop-1.0.0.edgeops"),
+        ("dits/shop-1.0.0.edgeops", "dist/shop-1.0.0.edgeops"),
+        ("dits/other", "dist"),
+        ("dist/../dits", "dist/../dist"),
+        ("elsewhere/a/b", None),
+        ("dist/other.edgeops", None),
+        ("dist/shop-1.0.0.edgops", "dist/shop-1.0.0.edgeops"),
+    ],
+)
+def test_neighbour_is_what_nearly_has_the_name_of_what_is_not_there(tmp_path, missing, near):
+    (tmp_path / "dist").mkdir()
+    (tmp_path / "dist" / "shop-1.0.0.edgeops").touch()
+    found = neighbour(tmp_path / missing)
+    assert found == (tmp_path / near if near else None)
