@@ -8,6 +8,7 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
 from edgeops.core.digest import digest
+from edgeops.core.files import neighbour
 from edgeops.core.manifest import Descriptor, malformed, parse_manifest
 from edgeops.errors import InputError, TrustError
 from edgeops.package import layout, tar
@@ -149,7 +150,7 @@ def open_bundle(path: Path) -> Iterator[Bundle]:
             f"there is no bundle at {path}",
             where=where,
             why=error.strerror or str(error),
-            fix=_bundle_in(path) or "make one with: edgeops run pack",
+            fix=_instead(path),
         ) from error
     with file:
         size = os.fstat(file.fileno()).st_size
@@ -160,12 +161,15 @@ def open_bundle(path: Path) -> Iterator[Bundle]:
         yield bundle
 
 
-def _bundle_in(folder: Path) -> str:
-    """Return what to do where a folder was named that holds bundles, "" elsewhere."""
-    found = [path for path in folder.glob("*.edgeops") if path.is_file()] if folder.is_dir() else []
-    if not found:
-        return ""
-    return f"name a file in it, such as {max(found, key=lambda path: path.stat().st_mtime)}"
+def _instead(path: Path) -> str:
+    """Return what to do where no bundle can be read."""
+    if path.is_dir():
+        found = [file for file in path.glob("*.edgeops") if file.is_file()]
+        if not found:
+            return "name the .edgeops file that edgeops pack wrote, or the folder of a repository"
+        return f"name a file in it, such as {max(found, key=lambda file: file.stat().st_mtime)}"
+    near = None if path.exists() else neighbour(path)
+    return f"did you mean {near}?" if near else "check the path, or make it: edgeops run pack"
 
 
 def is_bundle(path: Path) -> bool:

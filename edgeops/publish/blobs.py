@@ -24,15 +24,18 @@ def blob_path(hexadecimal: str) -> str:
 
 def upload(store: Store, blobs: Sequence[Descriptor], pieces: Pieces, events: Events) -> int:
     """Put the blobs that are not there yet; returns the bytes that were put."""
-    events.step("uploading blobs", total=len(blobs))
-    uploaded = 0
+    events.step("comparing blobs with the repository", total=len(blobs))
+    missing = []
     for blob in blobs:
-        path = blob_path(blob.hex)
-        if not is_there(store, path, blob):
-            store.put(path, pieces(blob))
-            uploaded += blob.size
+        if not is_there(store, blob_path(blob.hex), blob):
+            missing.append(blob)
         events.advance()
-    return uploaded
+    if missing:
+        events.step("uploading blobs", total=len(missing))
+    for blob in missing:
+        store.put(blob_path(blob.hex), pieces(blob))
+        events.advance()
+    return sum(blob.size for blob in missing)
 
 
 def read_blob(store: Store, blob: Descriptor) -> Iterator[bytes]:

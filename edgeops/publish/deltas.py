@@ -107,7 +107,8 @@ def make_deltas(
 
     A release whose files somebody removed from the store is passed over.
     """
-    events.step("making deltas", total=len(earlier))
+    if earlier:
+        events.step("making deltas", total=len(earlier))
     made: dict[tuple[str, str], DeltaInfo] = {}
     uploaded = 0
     with tempfile.TemporaryDirectory(prefix="edgeops-") as folder:

@@ -63,8 +63,8 @@ def init_keys(
 ) -> dict[str, Any]:
     """Make the keys and the first root.json in a new or empty folder.
 
-    Returns ``public``, ``root`` (paths) and ``expires``. Raises InputError ``keys-exist`` or
-    ``threshold-invalid``.
+    Returns ``public``, ``root`` (paths), ``expires``, ``threshold`` and ``root_keys``. Raises
+    InputError ``keys-exist`` or ``threshold-invalid``.
     """
     if folder.is_file() or (folder.is_dir() and any(folder.iterdir())):
         raise InputError(
@@ -89,6 +89,7 @@ def init_keys(
         "root": str(folder / "root.json"),
         "offline": [str(path) for path in root_files(folder)],
         "threshold": threshold,
+        "root_keys": root_keys,
         "version": 1,
         "expires": root.expires.isoformat(),
         "encrypted": bool(os.environ.get(PASSPHRASE)),
@@ -260,6 +261,8 @@ def _finish(folder: Path) -> dict[str, Any]:
         "root": str(folder / "root.json"),
         "version": pending.signed.version,
         "expires": pending.signed.expires.isoformat(),
+        "threshold": pending.signed.roles["root"].threshold,
+        "root_keys": len(_keyids(pending, "root")),
         "complete": found.verified,
         "signatures": needs,
         "pending": None if found.verified else str(folder / PENDING),

@@ -66,7 +66,7 @@ def mirror(
     tag = version_tag(about.version)
     _check_version(registry.get_manifest(tag), bundle, str(registry.address), rebuild=rebuild)
     _check_channel(_manifest(registry, channel), about, channel, rollback=rollback)
-    events.step("sending blobs", total=len(bundle.blobs))
+    events.step("sending blobs that the registry lacks", total=len(bundle.blobs))
     for blob in bundle.blobs:
         registry.put_blob(blob, bundle.pieces)
         events.advance()

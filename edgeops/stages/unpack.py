@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import shutil
 from dataclasses import dataclass
 from functools import partial
@@ -9,14 +10,18 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Any
 
-from edgeops.errors import InputError, UsageProblem
+from edgeops.errors import EdgeopsError, InputError, UsageProblem
+from edgeops.stages.publish import KEYS
 
 if TYPE_CHECKING:
     from edgeops.core.events import Events
     from edgeops.runtime.agent.fetch import Remote
+    from edgeops.runtime.agent.http import Limits
 
 # What a device remembers of a repository, in the folder that it unpacks into.
 STATE = ".trust"
+_CHANNELS = "channels/"
+_MOST_METADATA = 8 << 20
 
 
 @dataclass(frozen=True)
@@ -46,15 +51,9 @@ def unpack_verb(request: UnpackRequest, *, events: Events) -> dict[str, Any]:
         return unpack_mirrored(request, events)
     if is_repository(request.source, request.root):
         if not all(stated):
-            raise UsageProblem(
-                "unpack-usage",
-                f"{request.source} is a repository: say which channel, and whom to trust",
-                where=request.source,
-                why="a device knows a repository by its root.json and takes what a channel offers",
-                fix="add --channel CHANNEL --root ROOT.JSON",
-            )
+            raise _unsaid(request)
         return _from_repository(request, events)
-    if any(stated):
+    if any(stated) and (request.root / request.source).exists():
         raise UsageProblem(
             "unpack-usage",
             f"{request.source} is no repository, and only those have channels",
@@ -63,6 +62,47 @@ def unpack_verb(request: UnpackRequest, *, events: Events) -> dict[str, Any]:
             fix="leave them out for a bundle, or name the repository's folder",
         )
     return _from_bundle(request, events)
+
+
+def _unsaid(request: UnpackRequest) -> UsageProblem:
+    """Return the error for a repository that was named without all that a device knows of it."""
+    known = [] if request.channel else _channels(request.source, request.root)
+    channel = request.channel or (known[0] if len(known) == 1 else "CHANNEL")
+    keys = f"{KEYS}/root.json"
+    trusted = request.trusted or (keys if (request.root / keys).is_file() else "ROOT.JSON")
+    missing = [
+        *(() if request.channel else ("which channel",)),
+        *(() if request.trusted else ("whom to trust",)),
+    ]
+    return UsageProblem(
+        "unpack-usage",
+        f"{request.source} is a repository: say {', and '.join(missing)}",
+        where=request.source,
+        why="a device knows a repository by its root.json and takes what a channel offers"
+        + (f"; its channels are: {', '.join(known)}" if known else ""),
+        fix=f"add --channel {channel} --root {trusted}",
+    )
+
+
+def _channels(source: str, root: Path) -> list[str]:
+    """Return the channels that a repository names: unverified, for the text of an error alone."""
+    from edgeops.core.manifest import valid_name
+    from edgeops.runtime.agent.http import Limits
+
+    try:
+        with _remote(source, root, Limits(idle_s=3, grace_s=3, tries=1)) as remote:
+            snapshot = _signed(remote, "timestamp")["meta"]["snapshot.json"]["version"]
+            targets = _signed(remote, f"{snapshot}.snapshot")["meta"]["targets.json"]["version"]
+            paths = _signed(remote, f"{targets}.targets")["targets"]
+    except (EdgeopsError, OSError, ValueError, LookupError, TypeError, RecursionError):
+        return []
+    names = (path[len(_CHANNELS) : -len(".json")] for path in paths if path.startswith(_CHANNELS))
+    return sorted(filter(valid_name, names))
+
+
+def _signed(remote: Remote, name: str) -> Any:
+    data = remote.small(f"metadata/{name}.json", _MOST_METADATA)
+    return json.loads(data or b"")["signed"]
 
 
 def _from_bundle(request: UnpackRequest, events: Events) -> dict[str, Any]:
@@ -120,14 +160,14 @@ def _from_repository(request: UnpackRequest, events: Events) -> dict[str, Any]:
     }
 
 
-def _remote(source: str, root: Path) -> Remote:
+def _remote(source: str, root: Path, limits: Limits | None = None) -> Remote:
     """Return a server that devices read from, or a store that publishers write to."""
     from edgeops.publish.stores import open_store
     from edgeops.runtime.agent.fetch import open_remote
     from edgeops.runtime.agent.look import remote_of
 
     if source.startswith(("http://", "https://")):
-        return open_remote(source)
+        return open_remote(source, limits)
     return remote_of(open_store(source, root), source)
 
 

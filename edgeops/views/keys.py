@@ -27,6 +27,7 @@ def view(result: Mapping[str, Any]) -> Iterator[str]:
     yield f"public    {result['public']}   for edgeops verify --key"
     for path in result.get("offline", ()):
         yield f"offline   {path}   keep it away from here: only keys rotate needs it"
+    yield f"threshold {result['threshold']} of {result['root_keys']}: so many root keys sign the next root"
     yield f"expires   {result['expires'][:10]}"
     if result.get("encrypted") is False:
         yield "the private keys are not encrypted: keep the folder out of version control"

@@ -11,6 +11,7 @@ import pytest
 
 from edgeops.cli import main
 from edgeops.runtime import Predictor
+from tests.unit._agent_server import serving
 from tests.unit._bundles import make_bundle
 
 
@@ -74,6 +75,28 @@ def test_publish_shows_what_it_did(place, run):
     assert "from the channel beta, verified: 13 requests" in out
 
 
+def test_publish_says_that_it_uploads_what_it_uploads(place, run):
+    _, _, err = run("-C", place, *_PUBLISH)
+    assert re.search(r"^uploading blobs \(\d+\)$", err, re.MULTILINE)
+    assert "making deltas" not in err
+    _, _, err = run("-C", place, *_PUBLISH)
+    assert re.search(r"^comparing blobs with the repository \(\d+\)$", err, re.MULTILINE)
+    assert "uploading" not in err
+
+
+def test_unpack_names_the_channels_of_a_server(place, run_json):
+    run_json("-C", place, *_PUBLISH)
+    run_json("-C", place, *_PUBLISH[:5], "stable", *_PUBLISH[6:])
+    with serving(place / "repo") as (url, _):
+        code, result = run_json("-C", place, "unpack", url, "-o", "device")
+    assert (code, result["error"]["code"]) == (2, "unpack-usage")
+    assert result["error"]["why"].endswith("its channels are: beta, stable")
+    assert result["error"]["fix"] == "add --channel CHANNEL --root ROOT.JSON"
+    (place / "repo" / "metadata" / "timestamp.json").write_text("[" * 100_000)
+    code, result = run_json("-C", place, "unpack", "repo", "-o", "device")
+    assert (code, "its channels" in result["error"]["why"]) == (2, False)
+
+
 def test_rotation_reaches_a_device(place, run_json):
     shutil.copy(place / "keys" / "root.json", place / "first.json")
     run_json("-C", place, *_PUBLISH)
@@ -133,6 +156,11 @@ _ERRORS = {
     "publish-store": (4, None, ("publish", "t.edgeops", "--to", "gs://b", *_PUBLISH[4:])),
     "publish-no-bundle": (3, None, ("publish", "nowhere.edgeops", *_PUBLISH[2:])),
     "unpack-no-root": (2, _published, ("unpack", "repo", "-o", "device")),
+    "unpack-no-root-alone": (2, _published, _DEVICE[:4] + _DEVICE[6:]),
+    "unpack-nearly": (3, _published, ("unpack", "repos", "-o", "device")),
+    "unpack-nearly-channel": (3, _published, ("unpack", "repos", *_DEVICE[2:])),
+    "unpack-nowhere": (3, _published, ("unpack", "nothere", "-o", "device")),
+    "unpack-folder": (3, _published, ("unpack", "keys", "-o", "device")),
     "unpack-no-channel": (3, _published, [*_DEVICE[:3], "stable", *_DEVICE[4:]]),
     "unpack-rolled-back": (20, _rolled_back, _DEVICE),
     "unpack-tampered": (20, _tampered, _DEVICE),
@@ -243,6 +271,12 @@ def test_a_misspelt_repository_is_found_before_a_key_is_replaced(place, run, run
     assert (place / "keys" / "root.json").read_bytes() == before
 
 
+def test_keys_init_shows_how_many_root_keys_must_sign(place, run):
+    code, out, _ = run("-C", place, "keys", "init", "k", "--root-keys", "3", "--threshold", "2")
+    assert code == 0
+    assert "threshold 2 of 3" in out
+
+
 def test_holders_of_root_keys_sign_one_after_another(place, run, run_json):
     keys = ("keys", "init", "three", "--root-keys", "3", "--threshold", "2")
     code, result = run_json("-C", place, *keys)
@@ -255,3 +289,4 @@ def test_holders_of_root_keys_sign_one_after_another(place, run, run_json):
     assert "1 of 2 signatures of the old root keys" in out
     code, result = run_json("-C", place, "keys", "sign", "three", "--with", second)
     assert (code, result["complete"], result["version"]) == (0, True, 2)
+    assert (result["threshold"], result["root_keys"]) == (2, 3)
