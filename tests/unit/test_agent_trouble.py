@@ -254,6 +254,84 @@ def test_full_disk_is_told_with_the_counts(go, two, at):
         assert refused(go) == "disk-full"
 
 
+def told(work, *arguments, **options):
+    with pytest.raises(EdgeopsError) as caught:
+        work(*arguments, **options)
+    return caught.value.code, caught.value.what, caught.value.why
+
+
+def test_full_disk_is_told_with_what_is_needed_and_what_is_free(repo, go, monkeypatch):
+    repo.publish(release(repo, **{"labels.txt": (bytes(5_000_000), "labels", None)}))
+    monkeypatch.setattr(storage, "free_bytes", lambda _: 2_100_000)
+    code, what, why = told(go)
+    assert (code, what.partition(": ")[2]) == ("disk-full", "6.1 MB are needed, 2.1 MB are free")
+    assert "5040" in why
+
+
+def test_disk_that_becomes_full_is_told_with_what_is_still_needed(repo, go, monkeypatch):
+    repo.publish(release(repo, **{"labels.txt": (bytes(5_000_000), "labels", None)}))
+
+    def full(name, path):
+        if name == "write" and path.parent.name == "partial" and path.stat().st_size > 3_000_000:
+            monkeypatch.setattr(storage, "free_bytes", lambda _: 4096)
+            raise OSError(errno.ENOSPC, "No space left on device", str(path))
+
+    with watching(full):
+        _, what, why = told(go)
+    assert what.endswith("3.1 MB are needed, 0.0 MB are free")  # the rest, and the margin
+    assert "No space left on device" in why
+
+
+def test_disk_with_room_that_takes_no_more_files_is_told_so(two, go):
+    with watching(Full(1)):
+        assert "the number of files" in told(go)[2]
+
+
+def with_library(repo, size):
+    """Return a release with a wheel of so many bytes, which packs well."""
+    out = io.BytesIO()
+    with zipfile.ZipFile(out, "w", zipfile.ZIP_DEFLATED) as archive:
+        archive.writestr("engine/library.so", np.arange(size // 8).tobytes())
+    name = "runtime/gateway/engine-1.0-py3-none-any.whl"
+    return release(repo, "9.0.0", 9, **{name: (out.getvalue(), "runtime", "gateway")})
+
+
+def test_library_that_has_no_room_when_it_is_unpacked_is_not_fetched_again(
+    repo, go, home, two, monkeypatch
+):
+    repo.publish(with_library(repo, 8_000_000))
+    monkeypatch.setattr(storage, "free_bytes", lambda _: 6_000_000)
+    before = sum(path.stat().st_size for path in (home / "slots").rglob("*") if path.is_file())
+    code, what, _ = told(go)
+    assert (code, "9.0 MB are needed, 6.0 MB are free" in what) == ("disk-full", True)
+    # Neither is any of it left unpacked, nor is what was fetched thrown away.
+    after = sum(path.stat().st_size for path in (home / "slots").rglob("*") if path.is_file())
+    assert after == before
+    again = told(go)
+    assert again[1] == what
+    monkeypatch.undo()
+    result = go()
+    assert (result["outcome"], result["bytes_downloaded"] < 10_000) == ("updated", True)
+    assert (home / "current/site/engine/library.so").stat().st_size == 8_000_000
+    tidy(home)
+
+
+def test_disk_that_is_full_when_a_library_is_unpacked_has_what_it_took_back(
+    repo, go, home, two, monkeypatch
+):
+    repo.publish(with_library(repo, 8_000_000))
+
+    def full(name, path):
+        if name == "write" and path.name == "library.so":
+            monkeypatch.setattr(storage, "free_bytes", lambda _: 0)
+            raise OSError(errno.ENOSPC, "No space left on device", str(path))
+
+    with watching(full):
+        assert refused(go) == "disk-full"
+    assert list((home / "slots").glob(".new-*")) == []
+    tidy(home)
+
+
 def test_rollback_on_a_full_disk_is_told_so_and_works_afterwards(home, two):
     with watching(Full(1)):
         assert refused(rollback, home) == "disk-full"

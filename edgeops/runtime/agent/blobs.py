@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from edgeops.runtime.agent.home import Home
 
 # What a disk must have left beside what is fetched, for metadata, the state and slots.
-_MARGIN = 1 << 20
+MARGIN = 1 << 20
 # What a disk says of blocks that cannot be read any more.
 BROKEN = (errno.EIO, errno.EBADMSG)
 
@@ -98,9 +98,9 @@ class Blobs:
         return freed
 
     def room(self, missing: int, total: int, limit: int | None) -> None:
-        """Let pass what can be stored: ``missing`` bytes to fetch, ``total`` when it is there.
+        """Let pass what can be stored: ``missing`` bytes to write, ``total`` when it is there.
 
-        Raises MissingError ``storage-full`` or ``disk-full``, before anything is fetched.
+        Raises MissingError ``storage-full`` or ``disk-full``, before anything is written.
         """
         if limit is not None and total > limit:
             raise MissingError(
@@ -110,11 +110,12 @@ class Blobs:
                 why=f"with what stays installed it is {total} bytes",
                 fix="raise --max-bytes, or let the previous release go with --evict-previous",
             )
-        free = free_bytes(self._home.path)
-        if missing + _MARGIN > free:
-            raise disk_full(
-                self._home.path, f"{missing} bytes are to be fetched and {free} are free"
+        need = missing + MARGIN
+        if need > free_bytes(self._home.path):
+            why = (
+                f"{missing} bytes are to be written, and {MARGIN} are kept for what is beside them"
             )
+            raise disk_full(self._home.path, why, need)
 
 
 def proven(path: Path, hexadecimal: str) -> bool:
@@ -133,15 +134,27 @@ def free_bytes(folder: Path) -> int:
     return found.f_bavail * found.f_frsize
 
 
-def disk_full(where: Path, why: str) -> MissingError:
-    """Return the error for a disk that takes no more."""
+def disk_full(where: Path, why: str, need: int) -> MissingError:
+    """Return the error for a disk that takes no more, with the bytes that it would have to take."""
+    try:
+        free = free_bytes(where)
+    except OSError:
+        told = ""
+    else:
+        told = f", {_megabytes(free)} are free"
+        if free >= need:
+            why += "; it has room, so a quota or the number of files that it can hold is at its end"
     return MissingError(
         "disk-full",
-        "no space left on the disk of this device",
+        f"no space left on the disk of this device: {_megabytes(need)} are needed{told}",
         where=str(where),
         why=why,
         fix="free some space; what is installed goes on serving, and the next update goes on",
     )
+
+
+def _megabytes(size: int) -> str:
+    return f"{size / 1e6:.1f} MB"
 
 
 def _download(remote: Remote, blob: Descriptor, place: Path) -> bool:

@@ -7,7 +7,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from edgeops.core import lifecycle
-from edgeops.runtime.agent import files, slots
+from edgeops.runtime.agent import blobs, files, slots
 from edgeops.runtime.agent.trouble import FULL
 
 if TYPE_CHECKING:
@@ -124,11 +124,26 @@ def clean(home: Home, state: State) -> None:
             files.remove_tree(path)
 
 
+def make_way(home: Home, state: State) -> None:
+    """Give back what a candidate took of a disk that is full, as far as the device needs it.
+
+    A slot that was being laid out goes in any case. What was fetched stays where the state can be
+    written all the same: it would have to be fetched again each time that it is tried.
+    """
+    for path in sorted(home.slots.glob(".new-*")):
+        files.remove_tree(path)
+    if blobs.free_bytes(home.path) >= blobs.MARGIN:
+        return
+    # A switch that was begun may be served already.
+    candidate = None if state.state in lifecycle.UNDER_WAY else state.candidate
+    kept = (state.current, state.previous, candidate)
+    slots.remove_others(home, kept)
+    home_blobs(home, slots.needed(home, kept))
+
+
 def home_blobs(home: Home, keep: set[str]) -> None:
     """Remove the blobs that are not to be kept."""
-    from edgeops.runtime.agent.blobs import Blobs
-
-    Blobs(home).collect(keep)
+    blobs.Blobs(home).collect(keep)
 
 
 @contextmanager

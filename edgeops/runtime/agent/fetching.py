@@ -51,6 +51,12 @@ class Fetching:
         self._give_up = give_up
         self._current: Slot | None = None
         self._previous: Slot | None = None
+        self._missing: Sequence[Layer] = ()
+
+    def left(self) -> int:
+        """Return how many bytes of the release are still to be fetched, as far as is known."""
+        blobs = [layer.blob for layer in self._missing]
+        return sum(self._blobs.rest(blob) for blob in blobs if not self._blobs.has(blob))
 
     def release(self, offer: Offer, state: State) -> tuple[Manifest, str, Sequence[Layer]]:
         """Fetch what this device needs of an offer; return manifest, target and layers.
@@ -85,7 +91,7 @@ class Fetching:
 
     def _fetch(self, offer: Offer, layers: Sequence[Layer]) -> None:
         unique = {layer.blob.digest: layer for layer in layers}.values()
-        missing = [layer for layer in unique if not self._blobs.whole(layer.blob)]
+        missing = self._missing = [x for x in unique if not self._blobs.whole(x.blob)]
         self._make_room(offer, layers, missing)
         use = self._deltas(offer, missing)
         for layer in missing:

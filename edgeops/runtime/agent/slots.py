@@ -49,10 +49,8 @@ def stage(home: Home, slot: Slot, manifest: Descriptor, layers: Sequence[Layer])
     """Lay out a slot beside its place and move it in; every blob is in storage and was checked.
 
     One that is there and whole stays, for it may be the one to go back to. Raises TrustError
-    ``wheel-unsafe``.
+    ``wheel-unsafe``, MissingError ``disk-full`` before a wheel is unpacked that has no room.
     """
-    from edgeops.runtime.agent.wheels import unpack_wheel
-
     blobs, place = Blobs(home), home.slot(slot)
     if all((place / layer.path).is_file() for layer in layers) and not damaged(place):
         return place
@@ -67,14 +65,27 @@ def stage(home: Home, slot: Slot, manifest: Descriptor, layers: Sequence[Layer])
         files.mkdir(path.parent)
         folders.update(parent for parent in path.parents if new in parent.parents)
         files.link(blobs.path(layer.blob.hex), path)
-        if layer.kind == "runtime" and layer.path.endswith(".whl"):
-            unpack_wheel(path, new / SITE)
-            folders.update(each for each in (new / SITE).rglob("*") if each.is_dir())
-            folders.add(new / SITE)
+    wheels = [new / each.path for each in layers if _is_wheel(each)]
+    if wheels:
+        folders.update(_unpacked(wheels, new / SITE, blobs))
     for folder in sorted(folders):
         files.sync_folder(folder)
     files.replace(new, place)
     return place
+
+
+def _is_wheel(layer: Layer) -> bool:
+    return layer.kind == "runtime" and layer.path.endswith(".whl")
+
+
+def _unpacked(wheels: Sequence[Path], site: Path, blobs: Blobs) -> set[Path]:
+    """Unpack wheels below ``site``, and return the folders that were made."""
+    from edgeops.runtime.agent.wheels import unpack_wheel, unpacked_bytes
+
+    blobs.room(sum(map(unpacked_bytes, wheels)), 0, None)
+    for wheel in wheels:
+        unpack_wheel(wheel, site)
+    return {site, *(each for each in site.rglob("*") if each.is_dir())}
 
 
 def read_manifest(folder: Path) -> Manifest:

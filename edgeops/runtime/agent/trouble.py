@@ -7,10 +7,10 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
 from edgeops.errors import MissingError, RefusedError
-from edgeops.runtime.agent.blobs import BROKEN, disk_full
+from edgeops.runtime.agent.blobs import BROKEN, MARGIN, disk_full
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
     from pathlib import Path
 
     from edgeops.core.manifest import Manifest
@@ -33,13 +33,16 @@ def candidate_refused(manifest: Manifest, why: str, *, again: bool = False) -> R
 
 
 @contextmanager
-def disk(home: Path) -> Iterator[None]:
-    """Turn a disk that takes no more, or is broken, into the error that says so."""
+def disk(home: Path, left: Callable[[], int] = lambda: 0) -> Iterator[None]:
+    """Turn a disk that takes no more, or is broken, into the error that says so.
+
+    ``left`` says how many bytes are still to be written when it comes to that.
+    """
     try:
         yield
     except OSError as error:
         if error.errno in FULL:
-            raise disk_full(home, str(error)) from error
+            raise disk_full(home, str(error), left() + MARGIN) from error
         if error.errno in (errno.EROFS, errno.EACCES, errno.EPERM):
             raise MissingError(
                 "not-writable",

@@ -19,12 +19,12 @@ from edgeops.core.files import canonical_json
 from edgeops.errors import EdgeopsError, TrustError
 from edgeops.runtime.agent import clock, log, slots
 from edgeops.runtime.agent.attributes import attributes
-from edgeops.runtime.agent.blobs import Blobs
 from edgeops.runtime.agent.changes import (
     at_rest,
     brief,
     clean,
     finish_switch,
+    make_way,
     move,
     recover,
     untidy,
@@ -133,8 +133,8 @@ class _Run:
         self.at = clock.stamp(self.now)
         self.stop = stop
         self.activate = activate
-        self.blobs = Blobs(home)
         self.state = at_rest(home)
+        self.fetching = Fetching(home, remote, options, self._facts, stop, self._evict)
 
     def go(self) -> dict[str, Any]:
         if self.state.state == lifecycle.PROBATION and not self._probation_over():
@@ -251,7 +251,7 @@ class _Run:
         self._move("offer", candidate=Slot(offer.version, offer.digest))
         log.write(self.home.path, "offer", version=offer.version, digest=offer.digest)
         try:
-            with disk(self.home.path):
+            with disk(self.home.path, self.fetching.left):
                 manifest, layers = self._fetch(offer)
                 if self.stop():
                     return self._stopped()
@@ -266,8 +266,7 @@ class _Run:
         return self._switched()
 
     def _fetch(self, offer: Offer) -> tuple[Manifest, Sequence[Layer]]:
-        found = Fetching(self.home, self.remote, self.options, self._facts, self.stop, self._evict)
-        manifest, target, layers = found.release(offer, self.state)
+        manifest, target, layers = self.fetching.release(offer, self.state)
         self.state = replace(
             self.state,
             target=target,
@@ -350,8 +349,7 @@ class _Run:
             why = f"{error.what}: {error.why}"
             self.state = self.state.refuse(offer.digest, why, self.at, code=error.code, **more)
         if error.code == "disk-full":
-            # What was fetched halfway makes way, so that the device can write its state again.
-            self.blobs.collect(slots.needed(self.home, [self.state.current, self.state.previous]))
+            make_way(self.home, self.state)
         with brief(self.home):
             there = self.home.read()
             if there.state not in lifecycle.UNDER_WAY or self._changed_by_others(there):

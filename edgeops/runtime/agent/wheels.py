@@ -7,6 +7,7 @@ import stat
 import struct
 import zipfile
 import zlib
+from contextlib import contextmanager
 from pathlib import PurePosixPath
 from typing import TYPE_CHECKING
 
@@ -14,6 +15,7 @@ from edgeops.errors import TrustError
 from edgeops.runtime.agent import files
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
     from pathlib import Path
 
 _MOST_FILES = 20_000
@@ -37,13 +39,24 @@ def unpack_wheel(wheel: Path, site: Path) -> None:
     Raises TrustError ``wheel-unsafe`` for anything that leads outside, is a symbolic link, stands
     there twice, or is larger than a wheel may be.
     """
+    with _opened(wheel) as archive:
+        for entry in archive.infolist():
+            if not entry.filename.endswith("/"):
+                _extract(archive, entry, site)
+
+
+def unpacked_bytes(wheel: Path) -> int:
+    """Return what a wheel says that its files have together; raises as :func:`unpack_wheel` does."""
+    with _opened(wheel) as archive:
+        return sum(entry.file_size for entry in archive.infolist())
+
+
+@contextmanager
+def _opened(wheel: Path) -> Iterator[zipfile.ZipFile]:
     try:
         with zipfile.ZipFile(wheel) as archive:
-            entries = archive.infolist()
-            _check(wheel, entries)
-            for entry in entries:
-                if not entry.filename.endswith("/"):
-                    _extract(archive, entry, site)
+            _check(wheel, archive.infolist())
+            yield archive
     except (
         zipfile.BadZipFile,
         zlib.error,
