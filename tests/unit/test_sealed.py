@@ -71,6 +71,29 @@ def test_a_sealed_bundle_is_verified_and_shown_without_a_key(place):
     assert {item["path"] for item in about["layers"] if item["sealed"]} == set(result["sealed"])
 
 
+def test_demo_says_that_its_model_is_sealed_and_what_opens_it(place, tmp_path):
+    out, manifest = _unpacked(place, tmp_path / "out")
+    demos = [each.path for each in manifest.layers if each.path.endswith("python/demo.py")]
+    done = {
+        target: subprocess.run(
+            [sys.executable, path, f"variants/{target}"],
+            cwd=out,
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+        for path in demos
+        for target in ("gateway", "camera")
+        if f"/{target}/" in path
+    }
+    sealed = done["gateway"].stderr.splitlines()
+    assert (done["gateway"].returncode, len(sealed)) == (1, 1)
+    assert sealed[0].startswith("model.onnx is sealed")
+    assert "Predictor(" in sealed[0]
+    assert "device.key" in sealed[0]
+    assert (done["camera"].returncode, done["camera"].stderr) == (0, "")
+
+
 def test_nothing_sealed_stands_in_the_bundle_in_clear(place):
     whole = (place / "full.edgeops").read_bytes()
     assert (place / "gateway" / "model.onnx").read_bytes() not in whole

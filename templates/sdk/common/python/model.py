@@ -1,5 +1,6 @@
 """What the model of the target @TARGET@ takes and answers. Written by edgeops pack."""
 
+import json
 import sys
 from pathlib import Path
 from typing import NamedTuple
@@ -35,7 +36,22 @@ def arguments():
         sys.exit(f"usage: demo.py FOLDER [{names}]: one file for each input, or none for zeros")
     if not (Path(folder) / FILE).is_file():
         sys.exit(f"{folder} is not the folder of this model: it has no {FILE}")
+    if is_sealed(folder):
+        sys.exit(
+            f"{FILE} is sealed and opens with the device's key, in edgeops' runtime alone: "
+            "edgeops.runtime.Predictor(BUNDLE_FOLDER, key=Path('device.key')).predict(inputs)"
+        )
     return folder, paths
+
+
+def is_sealed(folder):
+    """Return whether the model's file is longer than it is in clear, by a tag for each piece."""
+    try:
+        listed = json.loads((Path(folder) / "variant.json").read_bytes())["files"]
+        size = next(each["bytes"] for each in listed if each["path"] == FILE)
+    except (OSError, ValueError, LookupError, TypeError, StopIteration):
+        return False
+    return (Path(folder) / FILE).stat().st_size == size + 16 * max(1, -(-size // (1 << 20)))
 
 
 def read_inputs(paths):
