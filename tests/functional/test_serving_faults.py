@@ -7,6 +7,7 @@ import os
 import signal
 import threading
 import time
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
@@ -14,12 +15,14 @@ import pytest
 from edgeops.core.variant import read_variant
 from edgeops.runtime.serving import server as server_module
 from tests import serving
+from tests.faulty_engine import gone
 from tests.serving import Running, slot, switch
 
-# Quick, so that a model that is open three times is given up within a second.
+# Quick, so that a model that is open three times is given up within a second. Calls have long: on
+# a machine that is busy a good model may be kept waiting, and only tests of hanging need less.
 QUICK = {
     "cooldown_s": 0.1,
-    "call_timeout_s": 0.5,
+    "call_timeout_s": 20,
     "slow_floor_ms": 20,
     "warm_tolerance": 1000,
     "warm_deadline_s": 10,
@@ -57,6 +60,20 @@ def load(server, stop, found):
         found.append(server.predict())
 
 
+def gone_back(home, bad):
+    """Wait until the agent has left a model, its state file included: the link is switched before."""
+    until = time.monotonic() + 60
+    while True:
+        told = json.loads((home / "state.json").read_text())
+        if (told["state"], told["previous"]) == ("idle", None):
+            break
+        assert time.monotonic() < until, told
+        time.sleep(0.01)
+    assert (home / "current").resolve() == old(home)
+    assert list(told["refused"]) == [read_variant(bad).digest]
+    return told["refused"][read_variant(bad).digest]
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize(
     ("kind", "isolate"),
@@ -71,27 +88,30 @@ def load(server, stop, found):
     ],
 )
 def test_bad_model_is_left_and_refused_while_the_old_one_answers(home, kind, isolate):
-    with Running(home, isolate=isolate, **QUICK) as server:
+    options = QUICK | ({"call_timeout_s": 1.5} if kind == "hang" else {})
+    with Running(home, isolate=isolate, **options) as server:
         bad = swapped(home, server, run=kind)
-        stop, found = threading.Event(), []
-        threads = [threading.Thread(target=load, args=(server, stop, found)) for _ in range(2)]
+        stop, lists = threading.Event(), ([], [])
+        threads = [threading.Thread(target=load, args=(server, stop, found)) for found in lists]
         for thread in threads:
             thread.start()
         (home / "cue").touch()
-        server.until(lambda status: status["current"]["slot"] == str(old(home)))
-        served = time.monotonic()
-        while (home / "current").resolve() == bad:
-            assert time.monotonic() - served < 10
-            time.sleep(0.01)
+        server.until(lambda status: status["current"]["slot"] == str(old(home)), 120)
+        gone_back(home, bad)
+        # What was asked before that may be answered after it, and by the bad one.
+        before = [len(found) for found in lists]
+        server.until(
+            lambda _: all(
+                len(found) > count + 1 for found, count in zip(lists, before, strict=True)
+            )
+        )
         stop.set()
         for thread in threads:
             thread.join()
+        found = [each for found in lists for each in found]
         assert {status for status, _ in found} == {200}
         assert {answer for _, answer in found} <= {1.0, 2.0}
-        assert found[-1] == (200, 1.0)
-        assert (home / "current").resolve() == old(home)
-        refused = json.loads((home / "state.json").read_text())["refused"]
-        assert list(refused) == [read_variant(bad).digest]
+        assert [found[-1] for found in lists] == [(200, 1.0)] * 2
         # It is not taken again.
         status, answer = server.ask("/v1/prepare", {"slot": str(bad)})
         assert (status, answer["error"]["code"]) == (409, "model-refused")
@@ -105,8 +125,7 @@ def test_what_is_tried_again_is_followed_though_the_commit_is_lost(home):
         server.until(
             lambda status: server.predict() and status["current"]["slot"] == str(old(home))
         )
-        while (home / "current").resolve() == new:
-            time.sleep(0.01)
+        gone_back(home, new)
         (home / "cue").unlink()
         assert server.ask("/v1/prepare", {"slot": str(new)})[0] == 409
         status, answer = server.ask("/v1/prepare", {"slot": str(new), "again": True})
@@ -141,25 +160,27 @@ def test_child_that_is_killed_costs_no_request(home):
 
 
 def children(server):
-    task = Path(f"/proc/{server.process.pid}/task")
-    return [int(pid) for path in task.glob("*/children") for pid in path.read_text().split()]
+    """Return the server's children; by their parent, for its threads, which have them, come and go."""
+    found = []
+    for path in Path("/proc").glob("[0-9]*/stat"):
+        with suppress(OSError):  # it has ended meanwhile
+            state, parent = path.read_text().rpartition(")")[2].split()[:2]
+            if int(parent) == server.process.pid and state not in "ZX":
+                found.append(int(path.parent.name))
+    return found
 
 
 def served_by(pid, name):
-    return name in Path(f"/proc/{pid}/cmdline").read_text()
+    with suppress(OSError):  # it has ended meanwhile
+        return name in Path(f"/proc/{pid}/cmdline").read_text()
+    return False
 
 
 def test_children_end_with_a_server_that_is_killed(home):
     with Running(home, isolate=True) as server:
         (pid,) = children(server)
         server.kill()
-        until = time.monotonic() + 10
-        while Path(f"/proc/{pid}").exists():
-            state = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0]
-            if state in "ZX":
-                break
-            assert time.monotonic() < until
-            time.sleep(0.02)
+        assert gone(pid, 30)
 
 
 @pytest.mark.slow
@@ -228,10 +249,4 @@ def test_model_that_goes_bad_after_its_probation_goes_back_to_the_disk(home):
         assert server.status()["previous"] is None
         (home / "cue").touch()
         server.until(lambda _: server.predict() == (200, 1.0))
-        assert (home / "current").resolve() == old(home)
-        assert (
-            "wrong-shape"
-            in json.loads((home / "state.json").read_text())["refused"][read_variant(bad).digest][
-                "why"
-            ]
-        )
+        assert "wrong-shape" in gone_back(home, bad)["why"]

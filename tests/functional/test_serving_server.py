@@ -133,7 +133,18 @@ def one_server(tmp_path_factory):
         folder = tmp_path_factory.mktemp("one")
         serving.install(folder / "engine", patch)
         switch(folder / "home", slot(folder / "home", "old", 1.5))
-        with Running(folder / "home", "--port", "0", most_body=4096, read_s=1.0) as server:
+        with Running(folder / "home", "--port", "0", most_body=4096) as server:
+            yield server
+
+
+@pytest.fixture(scope="module")
+def hasty_server(tmp_path_factory):
+    """One that waits for a request for a second: others are not to be held to that."""
+    with pytest.MonkeyPatch.context() as patch:
+        folder = tmp_path_factory.mktemp("hasty")
+        serving.install(folder / "engine", patch)
+        switch(folder / "home", slot(folder / "home", "old", 1.5))
+        with Running(folder / "home", "--port", "0", read_s=1.0) as server:
             yield server
 
 
@@ -171,14 +182,14 @@ def test_big_body_is_asked_for_before_it_is_sent(one_server):
 
 
 @pytest.mark.parametrize("sent", [b"", b"POST /v1/pre", b"POST /v1/predict HTTP/1.1\r\nHost: x"])
-def test_peer_that_sends_too_slowly_is_cut_off(one_server, sent):
-    host, _, port = one_server.url().rpartition(":")
+def test_peer_that_sends_too_slowly_is_cut_off(hasty_server, sent):
+    host, _, port = hasty_server.url().rpartition(":")
     data = sent or b"POST /v1/predict HTTP/1.1\r\nHost: localhost\r\nContent-Length: 99\r\n\r\n"
     with socket.create_connection((host, int(port)), timeout=10) as link:
         link.sendall(data)
         begun = time.monotonic()
         # A byte now and then does not help: it is the whole request that has its time.
-        while time.monotonic() - begun < 8:
+        while time.monotonic() - begun < 20:
             try:
                 link.sendall(b"a")
                 link.settimeout(0.2)
@@ -235,10 +246,11 @@ def test_too_much_is_turned_away_and_said(tmp_path, monkeypatch):
             thread.join()
         assert min(found) == (200, 1.0)
         assert (503, "serve-busy") in found
-        links = [connected(home, 5) for _ in range(4)]
-        while server.ask("/v1/health")[0] == 200:
+        # One answer is looked at once: connections of before may still be ending, and make room.
+        links = []
+        while (told := server.ask("/v1/health"))[0] == 200:
             links.append(connected(home, 5))
-        assert server.ask("/v1/health")[1]["error"]["code"] == "serve-busy"
+        assert told[1]["error"]["code"] == "serve-busy"
         for link in links:
             link.close()
         while server.ask("/v1/health")[0] != 200:
@@ -248,7 +260,7 @@ def test_too_much_is_turned_away_and_said(tmp_path, monkeypatch):
 def test_end_is_gentle(tmp_path, monkeypatch):
     serving.install(tmp_path / "engine", monkeypatch)
     home = tmp_path / "home"
-    switch(home, slot(home, "busy", 1.0, pause_s=0.5))
+    switch(home, slot(home, "busy", 1.0, pause_s=2.0))
     with Running(home) as server:
         found = []
         thread = threading.Thread(target=lambda: found.append(server.predict()))
@@ -277,7 +289,7 @@ def test_loading_keeps_others_out_and_may_be_ended(tmp_path, monkeypatch, isolat
         while not (home / "serving.json").exists() and time.monotonic() < until:
             time.sleep(0.01)
         # The home is taken from the start, not only once it is answered for.
-        second = subprocess.run(command, capture_output=True, text=True, timeout=20, check=False)
+        second = subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
         assert (second.returncode, "serve-running" in second.stderr) == (4, True)
         process.terminate()
         assert process.wait(30) == 0

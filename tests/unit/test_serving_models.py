@@ -353,8 +353,10 @@ def test_features_and_rules_of_a_bundle_are_served(tmp_path, isolate):
 
 
 def test_no_request_ends_an_isolated_model(tmp_path):
-    runner = load(unpacked(tmp_path / "device", make_bundle(tmp_path)), Options(isolate=True))
-    model, deep = Model(runner, Options()), []
+    # The last request is large, and takes its time on a machine that is busy.
+    options = Options(isolate=True, call_timeout_s=120)
+    runner = load(unpacked(tmp_path / "device", make_bundle(tmp_path)), options)
+    model, deep = Model(runner, options), []
     for _ in range(5000):
         deep = [deep]
     try:
