@@ -114,12 +114,10 @@ def samples_for(
     ``check_fit``.
     """
     if features:
-        from edgeops.project.documents import features_of, made_samples, read_document
+        from edgeops.project.documents import features_for, made_samples
         from edgeops.project.few import few
-        from edgeops.runtime.predictor_chain import check_features
 
-        made = features_of(read_document(features, root))
-        check_features(made, inputs, features)
+        made = features_for(features, root, inputs)
         raw = _read(spec, root, only_few=only_few)
         samples = made_samples(few(raw) if only_few else take(raw), made)
     else:

@@ -16,10 +16,11 @@ from edgeops.errors import Finding, InputError, from_findings
 from edgeops.project.positions import parse as parse_yaml
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Sequence
     from pathlib import Path
 
     from edgeops.core.contracts import Samples
+    from edgeops.core.variant import TensorInfo
     from edgeops.project.positions import Document as Positions
     from edgeops.runtime.features import Features
     from edgeops.runtime.rules import Rules
@@ -81,6 +82,18 @@ def features_of(document: Document) -> Features:
     with located(document):
         features: Features = parse(document.value, document.source)
     return features
+
+
+def features_for(name: str, root: Path, inputs: Sequence[TensorInfo]) -> Features:
+    """Return the features in a document of a project, which make what a model takes.
+
+    Raises what reading it raises, and InputError ``features-model``.
+    """
+    from edgeops.runtime.predictor_chain import check_features
+
+    made = features_of(read_document(name, root))
+    check_features(made, inputs, name)
+    return made
 
 
 def rules_of(document: Document) -> Rules:

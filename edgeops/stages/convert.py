@@ -90,9 +90,10 @@ class Convert:
         except EdgeopsError as error:
             return _told(error)
         found += _unknown_form(options.form)
-        data = project.data.calibration
-        if data and (not _is_file(data) or (root / data).exists()):
-            found += _data_misfits(data, project.data.features or "", root, examined)
+        data, features = project.data.calibration, project.data.features or ""
+        there = data and (not _is_file(data) or (root / data).exists())
+        if there or features:
+            found += _data_misfits(data if there else None, features, root, examined)
         return [_in_project(finding) for finding in found]
 
     def run(self, context: StageContext, options: ConvertStageOptions) -> StageResult:
@@ -129,11 +130,18 @@ def precision_of(project: Project, target: Target) -> str:
     return "fp32" if project.stage_using("quantize") else target.precision
 
 
-def _data_misfits(data: str, features: str, root: Path, examined: Examined) -> Sequence[Finding]:
+def _data_misfits(
+    data: str | None, features: str, root: Path, examined: Examined
+) -> Sequence[Finding]:
+    """Return why data, or features where there are no data yet, do not fit the model."""
     from edgeops.project.datasets import samples_for
+    from edgeops.project.documents import features_for
 
     try:
-        samples_for(data, root, examined.inputs, features=features, only_few=True)
+        if data:
+            samples_for(data, root, examined.inputs, features=features, only_few=True)
+        else:
+            features_for(features, root, examined.inputs)
     except EdgeopsError as error:
         return _told(error)
     return []

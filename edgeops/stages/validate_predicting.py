@@ -11,12 +11,12 @@ from edgeops.errors import EdgeopsError, Finding, InputError
 from edgeops.stages.validate import LABELS
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Mapping, Sequence
     from pathlib import Path
 
     from edgeops.core.contracts import Samples, Session
     from edgeops.core.project import Project
-    from edgeops.core.variant import Variant
+    from edgeops.core.variant import TensorInfo, Variant
     from edgeops.project.documents import Document
     from edgeops.runtime.predictor_chain import Chain
     from edgeops.validate.measured import Predicting
@@ -113,14 +113,31 @@ def project_surroundings(
 
 
 def document_problems(root: Path, project: Project, rules: str) -> list[Finding]:
-    """Return what is wrong with the documents that edgeops.yaml names, before time is spent."""
+    """Return what is wrong with the documents that edgeops.yaml names, before time is spent.
+
+    Features are held against the model where it is there, whether or not there are data.
+    """
+    from edgeops.project.documents import features_for
+
     folders = {name: root / final_variant(project, name) for name in project.targets}
     try:
-        surroundings(root, project.data.features or "", rules, folders)
+        around = surroundings(root, project.data.features or "", rules, folders)
+        if around.features and (inputs := _inputs(root / project.model)):
+            features_for(around.features.source, root, inputs)
     except EdgeopsError as error:
         own = Finding(error.code, error.what, error.where, error.why, error.fix)
         return list(error.findings) or [own]
     return []
+
+
+def _inputs(model: Path) -> Sequence[TensorInfo]:
+    """Return the inputs of a model; none where it cannot be read, which is told of the model."""
+    from edgeops.model.load import load_model
+
+    try:
+        return load_model(model).inputs if model.is_file() else ()
+    except EdgeopsError:
+        return ()
 
 
 def surroundings(

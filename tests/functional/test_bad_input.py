@@ -129,6 +129,19 @@ def unsupported(root):
         bad.data(root / f"{name}.npz", x=np.zeros((6, 4), "float32"), labels=np.zeros(6, int))
 
 
+def features(root):
+    """Pictures of 2 by 3 pixels for a model of 4 numbers, and data that only a function gives."""
+    text = (root / "edgeops.yaml").read_text()
+    data = "{evaluation: 'rows:labelled', features: features.yaml}"
+    text = text.replace("{calibration: calibration.npz, evaluation: evaluation.npz}", data)
+    (root / "edgeops.yaml").write_text(text)
+    (root / "rows.py").write_text("def labelled(): ...\n")
+    photo = {"kind": "image", "steps": [{"resize": {"width": 2, "height": 3}}]}
+    document = {"format": "edgeops.features/1", "inputs": {"photo": photo}}
+    document["outputs"] = {"x": {"from": "photo"}}
+    (root / "features.yaml").write_text(json.dumps(document))
+
+
 def many(root):
     gate(root)
     no_labels(root)
@@ -145,6 +158,7 @@ CASES = {
     "data-gone": (no_data, 3, {"dep-missing"}),
     "labels-missing": (no_labels, 3, {"labels-missing"}),
     "data-misfit": (misfit, 3, {"data-shape", "data-dtype"}),
+    "features-misfit": (features, 3, {"features-model"}),
     "gate-unknown": (gate, 3, {"gate-unknown"}),
     "operator": (unsupported, 5, {"operator-unsupported"}),
     "several": (many, 3, {"gate-unknown", "labels-missing", "include-missing"}),
