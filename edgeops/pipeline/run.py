@@ -22,6 +22,7 @@ from edgeops.pipeline.remember import forget, remember
 from edgeops.pipeline.select import choose
 from edgeops.pipeline.watch import Watch
 from edgeops.project.load import Loaded, load
+from edgeops.project.once import reading_once
 from edgeops.project.positions import reader
 
 if TYPE_CHECKING:
@@ -91,7 +92,8 @@ def run_pipeline(
     GateInconclusive when all went well and the figures did not.
     """
     how = how or How()
-    run = _prepared(root, stages, target, how)
+    with reading_once():
+        run = _prepared(root, stages, target, how)
     if how.dry_run:
         return _dry(run)
     note = dvc.ensure_repository(root)

@@ -41,6 +41,7 @@ from edgeops.project.annotations import (
     slices_of,
 )
 from edgeops.project.fit import check_fit, described
+from edgeops.project.once import once
 from edgeops.runtime.batch import bind
 
 if TYPE_CHECKING:
@@ -77,7 +78,7 @@ def _read(spec: str, root: Path, *, only_few: bool) -> Samples:
     """Read a data set as it is; with ``only_few`` a folder opens but few of its files."""
     path = root / spec
     if _FUNCTION.fullmatch(spec) and not path.exists():
-        return _from_function(spec, root)
+        return once(spec, root, lambda: _from_function(spec, root))
     kind = FOLDER if path.is_dir() else path.suffix.removeprefix(".").lower()
     if kind not in registry.names("datasets"):
         known = ", ".join(f".{name}" for name in registry.names("datasets") if name != FOLDER)
@@ -88,10 +89,12 @@ def _read(spec: str, root: Path, *, only_few: bool) -> Samples:
             why=f"it goes by the suffix: {known}; or a folder, or module:function",
             fix="save the arrays with numpy.savez(FILE, <input name>=..., labels=...)",
         )
-    if kind != FOLDER:
-        _readable(path)
     reader = registry.get("datasets", kind)
-    samples: Samples = (reader.few if only_few and kind == FOLDER else reader.read)(path)
+    if kind == FOLDER:
+        samples: Samples = (reader.few if only_few else reader.read)(path)
+    else:
+        _readable(path)
+        samples = once(spec, root, lambda: reader.read(path))
     # Reports and bundles quote the source: as the project names it, never by this machine's path.
     return replace(samples, source=path.name if Path(spec).is_absolute() else spec)
 

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 from edgeops.core.project import FILE, converted, final_variant
 from edgeops.core.variant import read_variant, refuse_unproven
 from edgeops.errors import InputError, from_findings
+from edgeops.project.once import reading_once
 from edgeops.stages.validate_predicting import Surroundings
 
 if TYPE_CHECKING:
@@ -56,6 +57,7 @@ class Job:
     raw: Samples | None = None
 
 
+@reading_once()
 def project_job(
     context: StageContext, target: Target, options: ValidateOptions, scratch: Path
 ) -> Job:
@@ -181,6 +183,7 @@ def evaluation_of(project: Project) -> str:
     raise from_findings([no_evaluation(FILE)])
 
 
+@reading_once()
 def adhoc_job(
     folder: Path,
     *,

@@ -11,6 +11,7 @@ import pytest
 from edgeops.core.contracts import Samples
 from edgeops.core.variant import TensorInfo
 from edgeops.errors import InputError
+from edgeops.project import once
 from edgeops.project.datasets import check_fit, load_samples, samples_for
 from edgeops.runtime.batch import bind
 
@@ -195,3 +196,24 @@ def test_archive_with_a_member_that_is_no_array_is_malformed(tmp_path):
 def test_one_label_for_all_samples_is_refused():
     found = check_fit(samples(np.array(3), x=np.zeros((2, 4), "f4")), [X], labels=True)
     assert codes(found) == ["labels-misfit"]
+
+
+def test_data_are_read_once_while_somebody_wants_that(tmp_path):
+    np.savez(tmp_path / "d.npz", x=np.zeros((2, 4), "float32"))
+    with once.reading_once():
+        with once.reading_once():
+            first = load_samples("d.npz", tmp_path)
+        assert load_samples("d.npz", tmp_path).arrays["x"] is first.arrays["x"]
+        np.savez(tmp_path / "d.npz", x=np.ones((3, 4), "float32"))
+        assert load_samples("d.npz", tmp_path).count == 3
+    assert load_samples("d.npz", tmp_path).arrays["x"] is not first.arrays["x"]
+
+
+def test_data_that_are_too_large_are_not_held(tmp_path, monkeypatch):
+    monkeypatch.setattr(once, "MOST", 100)
+    np.savez(tmp_path / "small.npz", x=np.zeros((2, 4), "float32"))
+    np.savez(tmp_path / "large.npz", x=np.zeros((6, 4), "float32"))
+    with once.reading_once():
+        small, large = (load_samples(name, tmp_path) for name in ("small.npz", "large.npz"))
+        assert load_samples("small.npz", tmp_path).arrays["x"] is small.arrays["x"]
+        assert load_samples("large.npz", tmp_path).arrays["x"] is not large.arrays["x"]
