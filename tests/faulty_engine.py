@@ -95,7 +95,7 @@ class FaultyEngine:
         return FaultySession(about)
 
 
-def pids(path: Path, seconds: float = 20) -> list[int]:
+def pids(path: Path, seconds: float = 60) -> list[int]:
     """Wait for the numbers of the processes that a variant with ``pids`` runs in."""
     until = time.monotonic() + seconds
     while not path.exists():
@@ -104,7 +104,7 @@ def pids(path: Path, seconds: float = 20) -> list[int]:
     return [int(each) for each in path.read_text().split()]
 
 
-def gone(pid: int, seconds: float = 10) -> bool:
+def gone(pid: int, seconds: float = 30) -> bool:
     """Return whether a process ends within ``seconds``; one that nobody reaped has ended."""
     until = time.monotonic() + seconds
     while time.monotonic() < until:

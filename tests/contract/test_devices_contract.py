@@ -186,7 +186,7 @@ def nothing_left(tmp_path):
 
 
 def test_call_that_hangs_is_ended_and_what_was_measured_is_kept(reached, faulty, tmp_path):
-    asked = {**faulty(run="hang", kept=20, starts=True), "seconds": 2, "call_timeout_s": 0.5}
+    asked = {**faulty(run="hang", kept=20, starts=True), "seconds": 2, "call_timeout_s": 3}
     with pytest.raises(TransportError) as failed:
         reached.run(asked, timeout_s=60)
     assert failed.value.code == "inference-hung"
@@ -198,7 +198,8 @@ def test_call_that_hangs_is_ended_and_what_was_measured_is_kept(reached, faulty,
 
 def test_measurement_that_takes_too_long_is_ended_in_its_phase(reached, faulty, tmp_path):
     with pytest.raises(TransportError) as failed:
-        reached.run(faulty(load="hang", starts=True), timeout_s=2)
+        # Long enough to come as far as the load on a machine that is busy.
+        reached.run(faulty(load="hang", starts=True), timeout_s=10)
     assert failed.value.code == "probe-timeout"
     assert failed.value.result["partial"]["phase"] == "load"
     assert nothing_left(tmp_path)
@@ -274,7 +275,7 @@ def test_answer_counts_although_the_program_does_not_end(monkeypatch):
         'import time; input(); print(\'{"answer": {"calls": 1}}\', flush=True); time.sleep(60)',
     )
     with device("local") as found:
-        assert found.run({}, timeout_s=1) == {"calls": 1}
+        assert found.run({}, timeout_s=5) == {"calls": 1}
 
 
 def test_killed_program_says_that_memory_may_have_run_out(monkeypatch):
@@ -306,7 +307,7 @@ def test_two_measurements_never_share_the_machine(reached, request_):
         time.sleep(1.5)
         assert answers == []
         fcntl.flock(handle, fcntl.LOCK_UN)
-        thread.join(60)
+        thread.join(300)  # another measurement on this machine may come before it
         assert len(answers) == 1
     finally:
         os.close(handle)

@@ -7,6 +7,7 @@ import signal
 import subprocess
 import sys
 import time
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
@@ -15,7 +16,7 @@ from tests.contract._badly_behaved import install
 from tests.functional import _bad_models as bad
 
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="reads /proc")
-PATIENCE_S = 20
+PATIENCE_S = 60
 
 
 def alive(mark):
@@ -30,6 +31,16 @@ def alive(mark):
             continue
         if state not in "ZX":
             found.append(int(path.parent.name))
+    return found
+
+
+def children(parent):
+    """Return the processes that one started; others come and go while they are looked through."""
+    found = []
+    for path in Path("/proc").glob("[0-9]*/stat"):
+        with suppress(OSError):
+            if path.read_text().rpartition(")")[2].split()[1] == str(parent):
+                found.append(int(path.parent.name))
     return found
 
 
@@ -66,7 +77,8 @@ def running(tmp_path):
     started = until(lambda: len(list(work.glob(".out.*/pid_*"))) == 2 or process.poll() is not None)
     assert started
     assert process.poll() is None, process.stderr.read().decode()
-    assert len(alive(mark)) == 5  # edgeops, the guard, the worker, and what the worker started
+    # edgeops, the guard, the worker, and what the worker started
+    assert until(lambda: len(alive(mark)) == 5), alive(mark)
     yield process, mark, work, scratch
     process.kill()
     process.wait()
@@ -94,19 +106,12 @@ def test_killed_conversion_takes_everything_with_it(running):
 
 def test_converter_whose_guard_is_killed_dies_too(running):
     process, mark, _, _ = running
-    (guard,) = [
-        int(path.parent.name)
-        for path in Path("/proc").glob("[0-9]*/stat")
-        if path.read_text().rpartition(")")[2].split()[1] == str(process.pid)
-    ]
-    (worker,) = [
-        int(path.parent.name)
-        for path in Path("/proc").glob("[0-9]*/stat")
-        if path.read_text().rpartition(")")[2].split()[1] == str(guard)
-    ]
+    (guard,) = children(process.pid)
+    (worker,) = children(guard)
     os.kill(guard, signal.SIGKILL)
     assert process.wait(PATIENCE_S) == 5
     assert b"convert-crashed" in process.stderr.read()
-    assert worker not in alive(mark)
+    assert until(lambda: worker not in alive(mark))
     for pid in alive(mark):
-        os.kill(pid, signal.SIGKILL)
+        with suppress(ProcessLookupError):
+            os.kill(pid, signal.SIGKILL)

@@ -9,6 +9,7 @@ import os
 import signal
 import subprocess
 import sys
+import threading
 import time
 from pathlib import Path
 
@@ -158,12 +159,23 @@ def test_child_ends_with_a_supervisor_that_is_killed(work, tmp_path):
 
 def test_silence_counts_as_the_end_where_a_heartbeat_is_asked_for(work, tmp_path):
     faulty_engine.variant(work / "v", run="hang", pids=str(tmp_path / "pids"))
-    with Program(work, heartbeat_s=1.0, work=str(work), owned=True) as program:
-        program.until("phase", "run")
-        for _ in range(8):
-            program.say("")
-            time.sleep(0.2)
-        assert program.process.poll() is None
+    with Program(work, heartbeat_s=3.0, work=str(work), owned=True) as program:
+        enough = threading.Event()
+
+        def speak():
+            while not enough.wait(0.2):
+                program.say("")
+
+        # From the start: what comes before the call that hangs may take long.
+        speaking = threading.Thread(target=speak)
+        speaking.start()
+        try:
+            program.until("phase", "run")
+            time.sleep(4)
+            assert program.process.poll() is None
+        finally:
+            enough.set()
+            speaking.join()
         assert program.process.wait(WAIT_S) == 130
     assert gone(pids(tmp_path / "pids")[0])
     assert not work.exists()
@@ -171,7 +183,7 @@ def test_silence_counts_as_the_end_where_a_heartbeat_is_asked_for(work, tmp_path
 
 def test_call_that_hangs_is_ended_with_what_was_measured(work, tmp_path):
     faulty_engine.variant(work / "v", run="hang", kept=20, pids=str(tmp_path / "pids"))
-    with Program(work, seconds=2, call_timeout_s=0.5) as program:
+    with Program(work, seconds=2, call_timeout_s=3) as program:
         told = program.last()
     assert told["error"]["code"] == "inference-hung"
     assert told["exit"] == 30
@@ -185,13 +197,14 @@ def test_call_that_hangs_is_ended_with_what_was_measured(work, tmp_path):
 
 def test_slow_calls_are_no_hung_ones(work):
     faulty_engine.variant(work / "v")
-    with Program(work, seconds=1.5, call_timeout_s=0.3) as program:
+    with Program(work, seconds=3, call_timeout_s=2) as program:
         assert "answer" in program.last()
 
 
 def test_load_that_hangs_is_ended_by_the_time_for_all(work):
     faulty_engine.variant(work / "v", load="hang")
-    with Program(work, timeout_s=2, call_timeout_s=0.2) as program:
+    # Long enough to come as far as the load on a machine that is busy.
+    with Program(work, timeout_s=10, call_timeout_s=0.2) as program:
         told = program.last()
     assert told["error"]["code"] == "probe-timeout"
     assert told["error"]["where"] == "load"
@@ -233,7 +246,7 @@ def test_lock_is_waited_for_and_the_wait_is_told(work, tmp_path):
     lock = tmp_path / "lock"
     handle = os.open(lock, os.O_RDONLY | os.O_CREAT)
     fcntl.flock(handle, fcntl.LOCK_EX)
-    with Program(work, lock=str(lock), timeout_s=30) as program:
+    with Program(work, lock=str(lock), timeout_s=WAIT_S) as program:
         program.until("step", "waiting for another measurement to end")
         os.close(handle)
         assert "answer" in program.last()

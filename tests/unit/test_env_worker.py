@@ -18,6 +18,7 @@ from edgeops.core.variant import TensorInfo
 from edgeops.errors import InputError, MissingError, RefusedError
 from edgeops.runtime.remote import WorkerSession
 from edgeops.runtime.worker import Refusal, Worker, last_words
+from tests.faulty_engine import gone
 from tests.unit import _environments as made
 
 
@@ -35,27 +36,14 @@ def worker(place):
         yield started
 
 
-def do(worker, what, timeout_s=20.0, **arguments):
+def do(worker, what, timeout_s=60.0, **arguments):
     return worker.ask("convert", timeout_s=timeout_s, do=what, **arguments)
-
-
-def ends(pid, within_s=5.0):
-    """Return whether a process ends within a time; one that nobody has waited for counts."""
-    deadline = time.monotonic() + within_s
-    while time.monotonic() < deadline:
-        try:
-            if Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] == "Z":
-                return True
-        except FileNotFoundError:
-            return True
-        time.sleep(0.02)
-    return False
 
 
 def test_worker_answers_one_request_after_another(worker):
     assert do(worker, "echo", a=1, b="ö") == {"a": 1, "b": "ö"}
     assert do(worker, "echo", a=2) == {"a": 2}
-    assert worker.ask("hello", timeout_s=20, imports=["json"])["imported"] == ["json"]
+    assert worker.ask("hello", timeout_s=60, imports=["json"])["imported"] == ["json"]
 
 
 def test_worker_lives_in_its_scratch_folder_without_anything_of_edgeops(worker, monkeypatch):
@@ -87,7 +75,7 @@ def test_worker_that_ends_itself_inside_a_tool_is_a_refusal(worker):
 @pytest.mark.parametrize("name", ["_echo", "exec", "missing"])
 def test_worker_runs_only_what_the_protocol_names(worker, name):
     with pytest.raises(Refusal) as caught:
-        worker.ask(name, timeout_s=20)
+        worker.ask(name, timeout_s=60)
     assert caught.value.why == f"this worker has no {name!r}"
 
 
@@ -112,11 +100,11 @@ def test_worker_that_hangs_is_ended(worker):
     pid = do(worker, "about")["pid"]
     start = time.monotonic()
     with pytest.raises(RefusedError) as caught:
-        do(worker, "hang", timeout_s=0.5)
+        do(worker, "hang", timeout_s=2)
     assert caught.value.code == "worker-timeout"
     assert caught.value.why == "thinking"
-    assert time.monotonic() - start < 5
-    assert ends(pid)
+    assert time.monotonic() - start < 60  # the worker hangs for ten minutes
+    assert gone(pid)
 
 
 @pytest.mark.parametrize(
@@ -135,7 +123,7 @@ def test_worker_that_hangs_is_ended(worker):
 def test_what_is_no_worker_is_refused_by_name(place, script, code, words):
     with Worker(made.standing(place / "plugin", executable=script)) as worker:
         with pytest.raises((RefusedError, MissingError)) as caught:
-            worker.ask("hello", timeout_s=20, imports=[])
+            worker.ask("hello", timeout_s=60, imports=[])
         assert caught.value.code == code
         assert words in caught.value.why
 
@@ -173,7 +161,7 @@ def test_worker_ends_and_leaves_nothing_when_nobody_holds_it(place):
     pid, scratch = do(worker, "about")["pid"], worker.scratch
     del worker
     gc.collect()
-    assert ends(pid)
+    assert gone(pid)
     assert not scratch.exists()
 
 
@@ -188,7 +176,7 @@ def test_worker_dies_with_a_parent_that_is_killed(place):
         "environment = Environment('standing', current_python(), folder / 'lock.txt',"
         " folder / 'worker.py', 'tests')\n"
         "worker = Worker(environment)\n"
-        "print(worker.ask('convert', timeout_s=20, do='about')['pid'], flush=True)\n"
+        "print(worker.ask('convert', timeout_s=60, do='about')['pid'], flush=True)\n"
         "worker.ask('convert', timeout_s=60, do='hang')\n"
     )
     parent = subprocess.Popen(
@@ -198,7 +186,7 @@ def test_worker_dies_with_a_parent_that_is_killed(place):
     parent.send_signal(signal.SIGKILL)
     parent.wait()
     parent.stdout.close()
-    assert ends(pid)
+    assert gone(pid)
 
 
 def test_last_words_are_the_last_lines_without_colours_counters_and_chatter():
