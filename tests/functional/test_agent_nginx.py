@@ -13,6 +13,7 @@ import pytest
 
 from edgeops.runtime.agent.home import Home
 from edgeops.runtime.agent.update import Options
+from tests.servers import free_port
 from tests.unit._agent_faults import served, tidy, updated
 from tests.unit._agent_repo import Repo, plain_files
 
@@ -36,23 +37,24 @@ MODEL = bytes(range(256)) * 4000
 def nginx(root, base):
     """Serve a folder on a free port of the loopback; the process is ended by its own id."""
     base.mkdir()
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
+    port = free_port()
     config = base / "nginx.conf"
     config.write_text(CONFIG.format(user=USER, base=base, port=port, root=root))
     command = [NGINX, "-e", str(base / "error.log"), "-p", str(base), "-c", str(config)]
     with subprocess.Popen(command, stderr=subprocess.DEVNULL) as process:
         try:
-            for _ in range(250):
+            until = time.monotonic() + 60
+            while True:
                 with socket.socket() as link:
                     if link.connect_ex(("127.0.0.1", port)) == 0:
                         break
+                assert process.poll() is None, (base / "error.log").read_text()
+                assert time.monotonic() < until, "nginx did not start"
                 time.sleep(0.02)
             yield f"http://127.0.0.1:{port}"
         finally:
             process.terminate()
-            process.wait(20)
+            process.wait(60)
 
 
 @pytest.mark.skipif(NGINX is None, reason="nginx is not installed")

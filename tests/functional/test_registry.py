@@ -165,9 +165,8 @@ def test_plain_http_is_for_this_machine_or_where_it_is_said():
 
 def test_a_registry_that_is_not_there_may_be_tried_again(place, monkeypatch):
     monkeypatch.setattr("edgeops.publish.registry._BACKOFF_S", 0.0)
-    to = f"oci://127.0.0.1:{servers.free_port()}/a"
-    with pytest.raises(EdgeopsError) as caught:
-        _publish(place, _signed(place), to)
+    with servers.closed_port() as port, pytest.raises(EdgeopsError) as caught:
+        _publish(place, _signed(place), f"oci://127.0.0.1:{port}/a")
     assert (caught.value.code, int(caught.value.exit_code)) == ("registry-unreachable", 30)
     assert caught.value.why == "[Errno 111] Connection refused"
 
