@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 from edgeops.core import registry
 from edgeops.core.variant import read_variant
 from edgeops.errors import MissingError
+from edgeops.runtime.engines.packages import requirement
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -18,18 +19,32 @@ def load_session(variant: Path, threads: int = 1) -> Session:
     """Load the variant in a folder on its own engine.
 
     Every file is checked against its digest first. Raises InputError ``variant-missing`` or
-    ``variant-malformed``, TrustError ``digest-mismatch``, MissingError ``plugin-unknown`` or
-    what the engine says is missing, RefusedError ``engine-load-failed``.
+    ``variant-malformed``, TrustError ``digest-mismatch``, MissingError ``plugin-unknown``,
+    ``engine-broken`` or what the engine says is missing, RefusedError ``engine-load-failed``.
     """
-    engine = registry.get("engines", read_variant(variant).engine)
+    about = read_variant(variant)
+    engine = registry.get("engines", about.engine)
+    wanted = requirement(about.engine, about.engine_version)
+    made = f"the model was made with {about.engine} {about.engine_version}"
     missing = engine.available()
     if missing is not None:
         raise MissingError(
             missing.code,
             missing.what,
             where=missing.where,
-            why=missing.why,
-            fix=missing.fix,
+            why=f"{missing.why}; {made}",
+            fix=f"pip install '{wanted}'" if wanted else missing.fix,
         )
-    session: Session = engine.load(variant, threads)
+    try:
+        session: Session = engine.load(variant, threads)
+    except ImportError as error:
+        raise MissingError(
+            "engine-broken",
+            f"the engine {about.engine} is installed and cannot be imported",
+            where=about.engine,
+            why=f"{type(error).__name__}: {error}; {made}",
+            fix=f"pip install --force-reinstall '{wanted}'"
+            if wanted
+            else "install the engine again, with the libraries that it names",
+        ) from error
     return session

@@ -83,7 +83,7 @@ def watching(watch: Any):
 class Yes:
     """A warm-up that accepts everything and takes no time."""
 
-    accepted, why, code, probation_s = True, "", "", 0.0
+    accepted, why, code, fix, probation_s = True, "", "", "", 0.0
 
     def commit(self) -> None: ...
 

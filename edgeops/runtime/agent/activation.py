@@ -29,6 +29,10 @@ class Step(Protocol):
         """The kind of fault, "" where there is none."""
 
     @property
+    def fix(self) -> str:
+        """What to do where the device lacks something; "" where the candidate is at fault."""
+
+    @property
     def probation_s(self) -> float:
         """Seconds, 0 when nothing serves."""
 

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any, Union
 import edgeops
 from edgeops.core.targets import architecture
 from edgeops.errors import InputError
+from edgeops.runtime.engines.packages import PACKAGES
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -21,14 +22,6 @@ if TYPE_CHECKING:
 FILE = "attributes.json"
 Value = Union[str, float]
 _MB = 1_000_000
-# The packages that hold an engine; the first that is installed counts.
-PACKAGES = {
-    "onnxruntime": ("onnxruntime", "onnxruntime-gpu"),
-    "litert": ("ai-edge-litert", "tflite-runtime"),
-    "mnn": ("MNN",),
-    "ncnn": ("ncnn",),
-    "openvino": ("openvino",),
-}
 
 
 def attributes(home: Path, engine: str = "") -> dict[str, Value]:

@@ -122,7 +122,7 @@ def work(verb: str, given: Mapping[str, Any]) -> dict[str, Any] | None:
 
     options = options_from(given)
     if verb == "update":
-        return update(options)
+        return _as_wanted(update(options))
     from edgeops.runtime.agent.daemon import run
     from edgeops.runtime.agent.home import Home
     from edgeops.runtime.agent.renew import Renewal
@@ -143,6 +143,22 @@ def work(verb: str, given: Mapping[str, Any]) -> dict[str, Any] | None:
     run(home, once, once=bool(given.get("once")))
     renewal.ended()
     return None
+
+
+def _as_wanted(result: dict[str, Any]) -> dict[str, Any]:
+    """Return the result of an update, unless the device refused before what its channel offers.
+
+    What a person took back is as wanted. Raises RefusedError or TrustError ``release-refused``.
+    """
+    from edgeops.runtime.agent.rollback import ROLLED_BACK
+    from edgeops.runtime.agent.trouble import refused_before
+
+    for digest, entry in (result.get("refused") or {}).items():
+        if entry.get("code") != ROLLED_BACK:
+            error = refused_before(result["available"]["version"], digest, entry)
+            error.result = result
+            raise error
+    return result
 
 
 def placed(given: Mapping[str, Any], folder: Path) -> dict[str, Any]:
@@ -195,6 +211,8 @@ def lines(result: Mapping[str, Any]) -> list[str]:
         rows.append(f"fetched:   {result['bytes_downloaded']} bytes, {result['requests']} requests")
     for digest, entry in (result.get("refused") or {}).items():
         rows.append(f"refused:   {digest[:19]}: {entry['why']}")
+    if result.get("outcome") == "refused":
+        rows.append("again:     update with --retry takes it up all the same")
     return rows
 
 

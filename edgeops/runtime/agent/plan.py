@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 from edgeops.core.manifest import parse_descriptor
 from edgeops.core.targets import TargetNeeds, fits
 from edgeops.errors import Finding, InputError, RefusedError, from_findings
+from edgeops.runtime.engines.packages import PACKAGES
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Mapping, Sequence
@@ -116,8 +117,6 @@ def unfit(manifest: Manifest, findings: Sequence[Finding]) -> Exception:
 
 def wheel_version(manifest: Manifest, target: str, engine: str) -> str:
     """Return the version of an engine that the release brings as a wheel, "" for none."""
-    from edgeops.runtime.agent.attributes import PACKAGES
-
     names = {_normal(name) for name in PACKAGES.get(engine, ())}
     for layer in manifest.of(kind="runtime", target=target):
         parts = layer.path.rpartition("/")[2].split("-")

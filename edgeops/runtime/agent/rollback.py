@@ -19,22 +19,25 @@ if TYPE_CHECKING:
     from edgeops.runtime.agent.home import Home, State
 
 BY_HAND = "rolled back by hand"
+# Who went back: a person, or the server that gave a release up.
+ROLLED_BACK, GIVEN_UP = "rolled-back", "given-up"
 # What a program that cannot load a release says of damaged files.
 DAMAGE = ("digest-mismatch", "bundle-malformed")
 
 
-def rollback(path: Path, reason: str = BY_HAND) -> dict[str, Any]:
+def rollback(path: Path, reason: str = BY_HAND, code: str = ROLLED_BACK) -> dict[str, Any]:
     """Serve the previous release again and take the current one no more; return the status.
 
+    ``code`` is remembered with the reason: ``rolled-back``, or ``given-up`` where no person asked.
     Works while an update is under way, which ends then. Raises InputError ``home-missing`` or
     ``nothing-previous``, MissingError ``disk-full`` or ``not-writable``.
     """
     home = existing(path)
     with disk(home.path):
-        return _rollback(home, reason)
+        return _rollback(home, reason, code)
 
 
-def _rollback(home: Home, reason: str) -> dict[str, Any]:
+def _rollback(home: Home, reason: str, code: str) -> dict[str, Any]:
     if any(f"[{code}]" in reason for code in DAMAGE) and heal(home.path):
         # It is not the release that is at fault: the next update takes it again.
         return {"outcome": "healed", "why": reason, **shown(home, home.read())}
@@ -47,7 +50,7 @@ def _rollback(home: Home, reason: str) -> dict[str, Any]:
         at = clock.stamp(clock.utc_now())
         # The same release for another target is no worse than what is gone back to.
         if bad is not None and state.previous and bad.digest != state.previous.digest:
-            state = state.refuse(bad.digest, reason, at, code="rolled-back")
+            state = state.refuse(bad.digest, reason, at, code=code)
         state = move(home, state, "rollback", candidate=None)
         state = home.write(finish_rollback(home, state))
     log.write(

@@ -6,16 +6,19 @@ import errno
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
-from edgeops.errors import MissingError, RefusedError
+from edgeops.errors import MissingError, RefusedError, TrustError
 from edgeops.runtime.agent.blobs import BROKEN, MARGIN, disk_full
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable, Iterator, Mapping
     from pathlib import Path
 
     from edgeops.core.manifest import Manifest
+    from edgeops.errors import EdgeopsError
 
 FULL = (errno.ENOSPC, errno.EDQUOT)
+# What is wrong with the files of a release themselves.
+_UNTRUSTED = frozenset({"bundle-malformed", "bundle-path-outside", "wheel-unsafe"})
 
 
 def candidate_refused(manifest: Manifest, why: str, *, again: bool = False) -> RefusedError:
@@ -28,6 +31,31 @@ def candidate_refused(manifest: Manifest, why: str, *, again: bool = False) -> R
         fix="nothing: the next update tries it again"
         if again
         else "mend on this device what it names and update with --retry, which alone tries it again, or "
+        "publish a release that works here",
+    )
+
+
+def device_lacks(manifest: Manifest, code: str, why: str, fix: str) -> MissingError:
+    """Return the error for a release that cannot be loaded for want of something on the device."""
+    return MissingError(
+        code,
+        f"{manifest.name} {manifest.version} was not taken: this device lacks what it is loaded with",
+        where=manifest.descriptor.digest,
+        why=why,
+        fix=f"{fix}; the next update tries the release again",
+    )
+
+
+def refused_before(version: str, digest: str, entry: Mapping[str, str]) -> EdgeopsError:
+    """Return the error for a release that is offered and was refused before, as it was then."""
+    code = entry.get("code", "")
+    kind = TrustError if code in _UNTRUSTED else RefusedError
+    return kind(
+        "release-refused",
+        f"{version} is offered and not taken: this device refused it before",
+        where=digest,
+        why=f"at {entry['at']}: {entry['why']}" + (f" [{code}]" if code else ""),
+        fix="mend on this device what it names and update with --retry, which alone tries it again, or "
         "publish a release that works here",
     )
 

@@ -34,7 +34,7 @@ from edgeops.runtime.agent.fetching import Fetching
 from edgeops.runtime.agent.heal import heal, looks_whole
 from edgeops.runtime.agent.home import Home, Slot
 from edgeops.runtime.agent.http import Limits
-from edgeops.runtime.agent.trouble import candidate_refused, disk
+from edgeops.runtime.agent.trouble import candidate_refused, device_lacks, disk
 from edgeops.runtime.agent.trust import anchor, read_channel
 
 if TYPE_CHECKING:
@@ -90,8 +90,9 @@ def update(
     """Bring a home to what its channel offers it, and return what ``--json`` prints.
 
     ``outcome`` is ``updated``, ``current``, ``nothing-offered``, ``refused``, ``probation``,
-    ``stopped`` or ``superseded``. Raises MissingError ``agent-busy``, ``disk-full`` or
-    ``storage-full``; RefusedError ``device-unfit`` or ``candidate-refused``; TrustError and
+    ``stopped`` or ``superseded``; ``refused`` beside it is what the state remembers of that. Raises MissingError ``agent-busy``, ``disk-full`` or
+    ``storage-full``, or with the code of what the device lacks to load the release, as
+    ``engine-broken``; RefusedError ``device-unfit`` or ``candidate-refused``; TrustError and
     TransportError of the repository, and ``clock-wrong``.
     """
     home, remote = Home(options.home), None
@@ -153,7 +154,8 @@ class _Run:
                 return self._done("current")
         refused = self.state.refused.get(offer.digest)
         if refused and not self.options.retry and not self._changed(refused):
-            return self._done("refused", refused["why"])
+            found = self._done("refused", refused["why"])
+            return {**found, "refused": {offer.digest: dict(refused)}}
         return self._take(offer)
 
     def result(self, outcome: str, why: str = "") -> dict[str, Any]:
@@ -301,6 +303,9 @@ class _Run:
             if error.code in _NOT_BEGUN:
                 self.state = replace(self.state, warm_ups=begun)
             raise
+        if not step.accepted and step.fix:
+            self.state = replace(self.state, warm_ups=begun)
+            raise device_lacks(manifest, step.code, step.why, step.fix)
         if not step.accepted:
             # A device that had much to do may find a good release slow: that is tried again.
             again = step.code == _SLOW and begun + 1 < lifecycle.MOST_WARM_UPS

@@ -37,6 +37,7 @@ class Activation:
     home: Path | None = None
     served: bool = False
     probation_s: float = 0.0
+    fix: str = ""
 
     def commit(self) -> None:
         """Have the server serve it, after the links were switched."""
@@ -57,7 +58,8 @@ def activate(
     ``options`` go beside those of ``HOME/serve.json``; ``again`` tries what the server gave up before.
     Raises InputError ``serve-options``, TransportError ``serve-unreachable`` when the server dies
     meanwhile or ``serve-preparing`` when it prepares another. What a slot is refused for is in the
-    verdict: ``warmup-too-slow``, ``warmup-insane``, ``warmup-failed`` or ``model-refused``.
+    verdict: ``warmup-too-slow``, ``warmup-insane``, ``warmup-failed``, ``model-refused``, or the code
+    of what the device lacks, with its ``fix``.
     """
     chosen = parse_options(options or {}, "options", read_options(home))
     seconds = chosen.load_timeout_s + 2 * chosen.warm_deadline_s + _MARGIN_S
@@ -75,6 +77,7 @@ def activate(
             home=home,
             served=True,
             probation_s=chosen.probation_s,
+            fix=str(answer.get("fix") or ""),
         )
     error = _error(status, answer)
     if error.code != "model-refused":
@@ -132,4 +135,5 @@ def _alone(home: Path, slot: Path, options: Options) -> Activation:
         return Activation(False, error.what, {}, error.code, home)
     finally:
         candidate.drop()
-    return Activation(verdict.accepted, verdict.why, verdict.figures, verdict.code, home)
+    told = verdict.why, verdict.figures, verdict.code
+    return Activation(verdict.accepted, *told, home, fix=verdict.fix)

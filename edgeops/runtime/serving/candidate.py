@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from edgeops.core.manifest import FILE as BUNDLE
 from edgeops.core.manifest import parse_manifest
-from edgeops.errors import EdgeopsError, RefusedError
+from edgeops.errors import EdgeopsError, MissingError, RefusedError
 from edgeops.runtime.serving.gate import Gate, bound
 from edgeops.runtime.serving.model import Model, load
 from edgeops.runtime.serving.requests import to_warm_with
@@ -163,5 +163,7 @@ def _verdict(found: list[Verdict], raised: list[EdgeopsError]) -> Verdict:
     if raised:
         error = raised[0]
         why = f"{error.code}: {error.what}" + (f" ({error.why})" if error.why else "")
+        if isinstance(error, MissingError):
+            return Verdict(False, why, {}, error.code, error.fix or error.what)
         return Verdict(False, why, {}, "warmup-failed")
     return Verdict(False, "it hung while it was loaded or warmed up", {}, "warmup-too-slow")

@@ -83,6 +83,8 @@ def _serve(home: Path, given: Mapping[str, Any], options: Options) -> dict[str, 
 def started(home: Path, options: Options) -> Serving:
     """Return what serves the home's current model; the previous one when that cannot be loaded.
 
+    A model that lacks something on this device, as its engine or a key, is not given up: it is tried
+    again while the previous one serves.
     A model that has ended the process of the server as often as may be opens of its breaker is
     given up before it is loaded.
     """
@@ -103,6 +105,8 @@ def started(home: Path, options: Options) -> Serving:
         except EdgeopsError as error:
             serving.trouble = f"{slot.name}: {error.what} [{error.code}]: {error.why}"
             _say(f"the current model cannot be loaded: {serving.trouble}")
+            if isinstance(error, MissingError):
+                break
             give_up(home, slot, serving.trouble)
             continue
         return serving
@@ -117,12 +121,12 @@ def started(home: Path, options: Options) -> Serving:
 
 def give_up(home: Path, slot: Path, reason: str) -> bool:
     """Have the agent go back and remember not to take a slot again; waits while it is busy."""
-    from edgeops.runtime.agent.rollback import rollback
+    from edgeops.runtime.agent.rollback import GIVEN_UP, rollback
 
     until = time.monotonic() + _BUSY_S
     while led_to(home) == slot:
         try:
-            rollback(home, reason)
+            rollback(home, reason, GIVEN_UP)
         except MissingError as error:
             if time.monotonic() >= until:
                 _say(f"not rolled back: {error.what}")

@@ -28,6 +28,7 @@ _MOST_PAUSE_S = 0.02
 class Verdict:
     """What became of a candidate: ``why`` says so in words, ``code`` by name where it was refused.
 
+    ``fix`` says what to do where the device lacks something, which is no fault of the candidate.
     ``figures`` hold what was measured: ``calls``, ``mean_last_ms``, ``bound_ms``, ``tolerance``,
     ``load_ms``, ``warm_s``, ``requests`` (``recorded`` or ``synthetic``), ``baseline_samples``.
     """
@@ -36,6 +37,7 @@ class Verdict:
     why: str
     figures: dict[str, Any] = field(default_factory=dict)
     code: str = ""
+    fix: str = ""
 
     def to_json(self) -> dict[str, Any]:
         """Return the verdict as JSON."""
@@ -44,6 +46,7 @@ class Verdict:
             "code": self.code,
             "why": self.why,
             "figures": self.figures,
+            "fix": self.fix,
         }
 
 
