@@ -18,6 +18,7 @@ from edgeops.errors import EdgeopsError, InputError, MissingError, RefusedError
 from edgeops.runtime.serving import routes
 from edgeops.runtime.serving.http import Closed, Connection, Reply, refused
 from edgeops.runtime.serving.model import Abandoned
+from edgeops.runtime.serving.room import Held, Room
 from edgeops.runtime.serving.turns import soon
 
 if TYPE_CHECKING:
@@ -55,6 +56,7 @@ class Server:
         self._listeners: list[socket.socket] = []
         self._room = threading.BoundedSemaphore(self._options.connections)
         self._slots = threading.Semaphore(self._options.concurrency)
+        self._bodies = Room(self._options.most_bodies)
         self._open: dict[int, Connection] = {}
         self._parting: list[tuple[socket.socket, float]] = []
         self._stopping = threading.Event()
@@ -216,22 +218,38 @@ class Server:
 
     def _one(self, connection: Connection) -> bool:
         """Answer one request; returns whether another may follow."""
-        head = None
+        held = Held()
         try:
             head = connection.head()
             connection.busy = True
             if self._stopping.is_set():
                 raise routes.stopping()
             routes.check(head, local=connection.local, exposed=self._exposed)
+            held = self._admitted(head)
             data = connection.body(head, self._options.most_body)
         except EdgeopsError as error:
+            held.give_back()
             # What follows on the connection is unknown: the rest of a body, or another request.
             connection.send(refused(error), keep=False)
             return False
+        except BaseException:  # the peer is gone, with its body sent in part
+            held.give_back()
+            raise
         if head.path == routes.PREDICT:
-            return self._predict(connection, head, data)
+            return self._predict(connection, head, data, held)
         reply = self._other(head, data)
+        held.give_back()
         return self._reply(connection, head, reply)
+
+    def _admitted(self, head: Head) -> Held:
+        """Return room for the body, before it is read; raises MissingError ``serve-no-room``."""
+        if head.length > self._options.most_body:
+            return Held()  # it is refused unread
+        held = self._bodies.take(head.length, self._options.wait_s)
+        if held is None:
+            self.turned_away += 1
+            raise routes.no_room(head.length)
+        return held
 
     def _other(self, head: Head, data: bytes) -> Reply:
         try:
@@ -243,19 +261,23 @@ class Server:
         except Exception as error:  # noqa: BLE001 - the one funnel of this thread
             return refused(_bug(error))
 
-    def _predict(self, connection: Connection, head: Head, data: bytes) -> bool:
+    def _predict(self, connection: Connection, head: Head, data: bytes, held: Held) -> bool:
         try:
             values = routes.inputs(self.serving, head, data)
         except EdgeopsError as error:
+            held.give_back()
             return self._reply(connection, head, refused(error))
         if not self._slots.acquire(timeout=self._options.wait_s):
+            held.give_back()
             self.turned_away += 1
             return self._reply(connection, head, refused(routes.busy("too many requests at once")))
-        return self._answer(connection, head, values)
+        return self._answer(connection, head, values, held)
 
-    def _answer(self, connection: Connection, head: Head, values: dict[str, Any]) -> bool:
-        """Answer with the slot that was acquired; it goes over to who takes the request over."""
-        again = partial(self._answer, connection, head, values)
+    def _answer(
+        self, connection: Connection, head: Head, values: dict[str, Any], held: Held
+    ) -> bool:
+        """Answer with the slot and room that were taken; who takes the request over has them then."""
+        again = partial(self._answer, connection, head, values, held)
         overdue = partial(self._start, self._serve, connection, again)
         try:
             reply = routes.predicted(self.serving.answer(values, overdue), head)
@@ -266,9 +288,12 @@ class Server:
         except Exception as error:  # noqa: BLE001 - the one funnel of this thread
             reply = refused(_bug(error))
         self._slots.release()
-        going_on = self._reply(connection, head, reply)
-        if reply.status == 200:  # noqa: PLR2004
-            self._recorder.offer(values)
+        try:
+            going_on = self._reply(connection, head, reply)
+            if reply.status == 200:  # noqa: PLR2004
+                self._recorder.offer(values)
+        finally:
+            held.give_back()
         return going_on
 
     def _reply(self, connection: Connection, head: Head, reply: Reply) -> bool:

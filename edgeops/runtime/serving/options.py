@@ -49,6 +49,7 @@ class Options:
     openings_window_s: float = 600.0
     # The server.
     most_body: int = 32 << 20
+    most_bodies: int = 128 << 20
     connections: int = 64
     concurrency: int = 4
     wait_s: float = 1.0

@@ -184,6 +184,16 @@ def busy(what: str) -> MissingError:
     )
 
 
+def no_room(size: int) -> MissingError:
+    """Return the error for a body that comes while others take up what may be held at once."""
+    return MissingError(
+        "serve-no-room",
+        f"there is no room for a body of {size} bytes beside those that are being answered",
+        why="most_bodies bounds what all requests hold at once, and a wait of wait_s brought none",
+        fix="send it again after a moment, or raise most_bodies",
+    )
+
+
 def stopping() -> MissingError:
     """Return the error for a request that comes while the server is ending."""
     return MissingError(
