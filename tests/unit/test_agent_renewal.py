@@ -28,9 +28,9 @@ def started(tmp_path):
     (tmp_path / "repo").mkdir()
     (tmp_path / "home").mkdir()
 
-    def start(program):
+    def start(program, *verb):
         (tmp_path / "home" / renew.PROGRAM).write_text(program)
-        command = [sys.executable, str(tmp_path / "start.pyz"), "run", "--once"]
+        command = [sys.executable, str(tmp_path / "start.pyz"), *(verb or ("run", "--once"))]
         given = ["--home", str(tmp_path / "home"), "--repo", str(tmp_path / "repo")]
         return subprocess.run([*command, *given], check=False, timeout=120).returncode
 
@@ -59,6 +59,31 @@ def test_program_that_works_is_become_each_time(tmp_path, started):
     home = tmp_path / "home"
     assert len(_events(home, "agent-renewed")) == 5
     assert not (home / renew.FILE).exists()
+
+
+# It starts and goes on, and whatever it is to do it meets an error that it does not know.
+FAILS = STARTS.replace(
+    FIRST,
+    "import edgeops.runtime.agent.update as update, edgeops.runtime.agent.daemon as daemon\n"
+    "update.update = lambda *_, **__: 1 / 0\n"
+    "daemon.next_wait = lambda *_: 0.01\n" + FIRST,
+)
+
+
+def test_program_that_fails_in_each_cycle_gives_way_to_the_one_before(tmp_path, started):
+    (tmp_path / "start.pyz").write_text(
+        "import edgeops.runtime.agent.daemon as daemon\n"
+        "daemon.first_wait = lambda *_: 0\n"
+        # The agent before has come back: it has shown that it goes on, and ends.
+        "daemon.next_wait = lambda *_: os._exit(17)\nimport os\n" + FIRST
+    )
+    home = tmp_path / "home"
+    (home / "agent.json").write_text('{"poll_s": 1, "retry_s": 1, "jitter": 0}')
+    assert started(FAILS, "run") == 17
+    assert [event["code"] for event in _events(home, "failed")] == ["bug", "bug", "root-missing"]
+    assert "ZeroDivisionError" in _events(home, "agent-given-up")[0]["why"]
+    assert len(_events(home, "agent-renewed")) == 1
+    assert "never finished a cycle" in _events(home, "agent-kept")[0]["why"]
 
 
 # --- in this process
@@ -128,6 +153,70 @@ def test_program_whose_cycles_end_by_its_own_fault_is_given_up_too(begin, become
             raise ZeroDivisionError
         newer.ended()
     assert become == [1, 2, 3]
+
+
+def failing(renewal, times, error=ZeroDivisionError):
+    for _ in range(times):
+        with pytest.raises(error), renewal.cycle():
+            raise error("x", "y") if error is TransportError else error
+
+
+@pytest.fixture
+def back(tmp_path, monkeypatch):
+    """Return what was become, and let the first program be the one before."""
+    found = []
+    monkeypatch.setattr(renew.os, "execv", lambda _, words: found.append(words[1]))
+    monkeypatch.setenv(renew.BEFORE, str(tmp_path / "start.pyz"))
+    return found
+
+
+def test_program_that_fails_in_each_cycle_is_left_for_the_one_before(tmp_path, begin, back):
+    begin().take_over()
+    newer = begin(renew.PROGRAM)
+    failing(newer, 2)
+    assert back == [str(tmp_path / renew.PROGRAM)]
+    failing(newer, 1)
+    assert back[1:] == [str(tmp_path / "start.pyz")]
+    begin().take_over()
+    assert len(back) == 2
+
+
+def test_program_is_never_left_for_a_network_that_is_away_nor_once_it_has_worked(begin, back):
+    begin().take_over()
+    newer = begin(renew.PROGRAM)
+    failing(newer, 200, TransportError)
+    failing(newer, 200)
+    assert len(back) == 1
+
+
+@pytest.mark.parametrize("before", ["", "/nowhere/start.pyz", "agent.pyz"])
+def test_program_with_none_before_it_goes_on(tmp_path, begin, back, monkeypatch, before):
+    begin().take_over()
+    monkeypatch.setenv(renew.BEFORE, str(tmp_path / before) if before else "")
+    failing(begin(renew.PROGRAM), 10)
+    assert len(back) == 1
+
+
+def test_program_goes_on_where_it_cannot_be_noted_that_it_is_left(begin, back):
+    def full(_, path):
+        raise OSError(errno.ENOSPC, "No space left on device", str(path))
+
+    begin().take_over()
+    newer = begin(renew.PROGRAM)
+    with watching(full):
+        failing(newer, 5)
+    assert len(back) == 1
+    failing(newer, 1)
+    assert len(back) == 2
+
+
+def test_program_before_is_the_one_that_lies_outside_of_the_home(tmp_path, begin, back):
+    begin().take_over()
+    newer = begin(renew.PROGRAM)
+    (tmp_path / renew.PROGRAM).write_bytes(b"newer still")
+    newer.take_over()
+    failing(begin(renew.PROGRAM), 3)
+    assert back[2:] == [str(tmp_path / "start.pyz")]
 
 
 def test_program_that_was_told_to_end_before_its_first_cycle_is_not_blamed(begin, become):

@@ -134,7 +134,7 @@ def work(verb: str, given: Mapping[str, Any]) -> dict[str, Any] | None:
     renewal.take_over()
 
     def once(stop: Callable[[], bool]) -> dict[str, Any]:
-        with renewal.cycle():
+        with renewal.cycle(stop):
             result = update(options, stop=stop)
         if not stop():
             renewal.take_over(stop)

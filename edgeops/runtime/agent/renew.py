@@ -1,7 +1,8 @@
 """Goes on as the agent that a release brought, once it has shown that it starts.
 
 To start is not to work: one that ends whenever it is to update would be become again at each restart,
-for ever. So how often it was become stands in a file until it has finished a cycle.
+for ever. So how often it was become stands in a file until it has finished a cycle. One that goes on and
+meets an error that it does not know in each cycle gives itself up, and the one before goes on.
 """
 
 from __future__ import annotations
@@ -23,11 +24,14 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
 
 PROGRAM, FILE = "agent.pyz", "renewal.json"
-# So often a program may be become in a row without finishing a cycle: the power may have gone.
+# So often a program may be become in a row without finishing a cycle: the power may have gone. And so
+# many cycles may end in a row by errors that it does not know.
 MOST = 3
+# The program that became this one, for its path is in no argument.
+BEFORE = "EDGEOPS_AGENT_BEFORE"
 _SECONDS = 60.0
 _GIVEN_UP = (
-    f"the agent of the release ({PROGRAM}) was begun {MOST} times in a row and never finished a cycle: "
+    f"the agent of the release ({PROGRAM}) never finished a cycle, {MOST} times in a row: "
     "it is not begun again, the one before it goes on"
 )
 
@@ -79,6 +83,7 @@ class Renewal:
         self._digest = sha256_file(self._running) if self._running.suffix == ".pyz" else ""
         self._tried = ""
         self._begun = False
+        self._failures = 0
 
     def take_over(self, stop: Callable[[], bool] = lambda: False) -> None:
         """Become the newer program, which keeps this process' id; returns where there is none.
@@ -92,13 +97,19 @@ class Renewal:
             log.write(self._home, "agent-kept", why=str(error))
 
     @contextmanager
-    def cycle(self) -> Iterator[None]:
-        """Note that this program has finished a cycle, unless an error that it does not know ends it."""
+    def cycle(self, stop: Callable[[], bool] = lambda: False) -> Iterator[None]:
+        """Note that this program has finished a cycle, unless an error that it does not know ends it.
+
+        After several such errors, and no cycle that was finished, it becomes the program before.
+        """
         self._begun = True
         try:
             yield
         except EdgeopsError:  # a server that is away is not the program's fault
             self._finished()
+            raise
+        except Exception as error:
+            self._failed(error, stop)
             raise
         self._finished()
 
@@ -122,7 +133,34 @@ class Renewal:
         self._tried = found
         log.write(self._home, "agent-kept" if why else "agent-renewed", why=why, digest=found)
         if not why:
-            os.execv(sys.executable, [sys.executable, str(program), *self._arguments])  # noqa: S606
+            self._become(program)
+
+    def _become(self, program: Path) -> None:
+        if self._running != (self._home / PROGRAM).absolute():
+            os.environ[BEFORE] = str(self._running)  # what lies in the home is another from now on
+        os.execv(sys.executable, [sys.executable, str(program), *self._arguments])  # noqa: S606
+
+    def _failed(self, error: Exception, stop: Callable[[], bool]) -> None:
+        """Give this program up when it has failed so often and there is one to go back to.
+
+        Once it has finished a cycle nothing counts any more, so what comes later, as a system that is
+        short of memory, is not held against it.
+        """
+        self._failures += 1
+        before = Path(os.environ.get(BEFORE, ""))
+        counts = self._digest and _count(self._home)[0] == self._digest
+        if self._failures < MOST or stop() or not counts or before.suffix != ".pyz":
+            return
+        try:
+            if sha256_file(before) == self._digest:
+                return
+            count = {"digest": self._digest, "times": MOST}
+            files.write(self._home / FILE, canonical_json(count))
+            why = f"{type(error).__name__}: {error}"
+            log.write(self._home, "agent-given-up", why=why, digest=self._digest)
+            self._become(before)
+        except OSError as problem:
+            log.write(self._home, "agent-kept", why=str(problem))
 
     def _could_go_on(self) -> bool:
         """Return whether this program would work here.
