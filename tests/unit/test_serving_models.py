@@ -32,7 +32,7 @@ QUICK = Options(cooldown_s=5, call_timeout_s=10, openings=2, probation_requests=
 class Runner:
     """A model that answers a number, or raises what it is given."""
 
-    isolated, ready = False, True
+    isolated, ready, trouble = False, True, None
     took = 0.0
 
     def __init__(self, number, fallback=None, rises=None) -> None:

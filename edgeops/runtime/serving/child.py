@@ -31,7 +31,7 @@ _PROGRAM = (
     "import sys; sys.path[:0] = sys.argv[1].split('|'); "
     f"from {child_main.__name__} import main; sys.exit(main())"
 )
-_AGAIN_S = 1.0
+_AGAIN_S, _MOST_AGAIN_S = 1.0, 60.0
 
 
 class Hung(Exception):
@@ -50,6 +50,7 @@ class Child:
     """A model loaded by a child process; calls from several threads wait for each other.
 
     Raises what loading raises there, RefusedError ``model-load-hung`` or ``model-load-crashed``.
+    ``trouble`` is what kept it from being started again the last time, None when it runs.
     """
 
     isolated = True
@@ -59,6 +60,7 @@ class Child:
         self._lock = threading.Lock()
         self._began = threading.local()
         self._closed = False
+        self.trouble: Exception | None = None
         self._process: subprocess.Popen[bytes] | None = None
         self._socket: socket.socket | None = None
         about = self._start()
@@ -138,13 +140,17 @@ class Child:
 
     def _again(self) -> None:
         """Start the child again, until it loads or is not wanted any more."""
+        wait = _AGAIN_S
         while not self._closed:
             try:
                 self._start()
-                self.starts += 1
-            except (EdgeopsError, OSError):
-                time.sleep(_AGAIN_S)
+            except (EdgeopsError, OSError) as error:
+                self.trouble = error
+                time.sleep(wait)
+                wait = min(2 * wait, _MOST_AGAIN_S)
                 continue
+            self.starts += 1
+            self.trouble = None
             break
         if self._closed:
             self._end()

@@ -33,7 +33,7 @@ class Local:
     ``outputs`` are those of ``run``. Raises what :class:`edgeops.runtime.predictor.Predictor` raises.
     """
 
-    isolated = False
+    isolated, trouble = False, None
 
     def __init__(self, slot: Path, options: Options) -> None:
         from edgeops.runtime.predictor import Predictor

@@ -7,7 +7,7 @@ import time
 from itertools import count
 from typing import TYPE_CHECKING, Any
 
-from edgeops.errors import EdgeopsError, InputError
+from edgeops.errors import EdgeopsError, InputError, TrustError
 from edgeops.runtime.serving import breaker as rules_of
 from edgeops.runtime.serving.breaker import Breaker, Rules
 from edgeops.runtime.serving.child import Away, Child, Crashed, Hung
@@ -73,6 +73,7 @@ class Model:
         self._numbers = count()
         self._flying: dict[int, tuple[float, Overdue | None]] = {}
         self._calls = 0
+        self._told = False
         self._closing = False
         self._checks = Checks(runner.tensors, finite=options.finite)
         self.slow_ms = self._limit(bound_ms)
@@ -169,6 +170,14 @@ class Model:
                 if overdue is not None:
                     overdue()
         return expired
+
+    def damage(self) -> str:
+        """Return what is wrong with its files when it cannot be loaded again, once; "" else."""
+        error = self.runner.trouble
+        if self._told or not isinstance(error, TrustError):
+            return ""
+        self._told = True
+        return f"{self.slot.name}: {error.what} [{error.code}]: {error.why}"
 
     @property
     def merely_slow(self) -> bool:

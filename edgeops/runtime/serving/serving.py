@@ -223,6 +223,8 @@ class Serving:
         for model in (line.current, line.previous, *self._leaving):
             if model is not None and model.expire():
                 self._review(model)
+        if line.current is not None and (damage := line.current.damage()):
+            self._tell(line.current, damage)
         self._end_probation()
         self.follow()
         with self._control:
@@ -334,9 +336,12 @@ class Serving:
             reason = f"its breaker opened too often; the last time for {model.why}"
             self._shun(model, reason)
             self.rollback(reason)
-        threading.Thread(
-            target=self._given_up, args=(model.slot, reason), name="edgeops-back", daemon=True
-        ).start()
+        self._tell(model, reason)
+
+    def _tell(self, model: Model, reason: str) -> None:
+        """Have the agent go back, in a thread of its own: it may be at work on an update."""
+        told = model.slot, reason
+        threading.Thread(target=self._given_up, args=told, name="edgeops-back", daemon=True).start()
 
     def _is_the_machines(self, model: Model) -> bool:
         """Return whether a model is slow and nothing shows that it is to blame.
