@@ -5,6 +5,7 @@ See docs/formats/agent.md. The state is written before what it announces is done
 
 from __future__ import annotations
 
+import errno
 import json
 import os
 import re
@@ -27,6 +28,8 @@ FORMAT = "edgeops.agent/1"
 _SLOT = re.compile(r"([0-9a-f]{16})(?:-([A-Za-z0-9][A-Za-z0-9._+-]{0,127}))?")
 _DIGEST = re.compile(r"sha256:[0-9a-f]{64}")
 _PRIVATE = 0o700
+# What a system says of a file that is whole and cannot be read by this process now.
+_THERE = frozenset({errno.EACCES, errno.EPERM, errno.EMFILE, errno.ENFILE, errno.ENOMEM})
 # Refusals older than the newest of these are forgotten: a state file does not grow for ever.
 _MOST_REFUSED = 64
 
@@ -158,12 +161,18 @@ class Home:
         return self.slots / slot.name
 
     def read(self) -> State:
-        """Return the state; where the file is damaged, what the symbolic links tell."""
+        """Return the state; where the file is damaged, what the symbolic links tell.
+
+        Raises OSError where it is another user or another moment that could read it: what is
+        refused, and which device this is, is not to be forgotten for that.
+        """
         try:
             return parse_state(self.state.read_bytes())
         except FileNotFoundError:
             problem = "state.json is gone" if self.linked(self.current) else ""
         except (ValueError, OSError) as error:
+            if getattr(error, "errno", None) in _THERE:
+                raise
             problem = f"state.json is damaged: {error}"
         current, previous = (self.shown(link) for link in (self.current, self.previous))
         return State(current=current, previous=previous, problem=problem)

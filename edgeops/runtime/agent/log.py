@@ -25,10 +25,10 @@ _MOST_LINE = 4096
 _MOST_TEXT = 600
 
 
-def write(home: Path, event: str, **fields: Any) -> None:
-    """Append an event with the time of this machine; raises nothing."""
+def write(home: Path, event: str, **fields: Any) -> str:
+    """Append an event with the time of this machine, and return "" or the line that was not written."""
     line = encode({"at": stamp(utc_now()), "event": event, **fields})
-    with suppress(OSError):
+    try:
         path = home / FILE
         if path.exists() and path.stat().st_size + len(line) > _limit(home) // 2:
             path.replace(home / OLDER)
@@ -38,6 +38,9 @@ def write(home: Path, event: str, **fields: Any) -> None:
             os.write(handle, line)
         finally:
             os.close(handle)
+    except OSError:
+        return line.decode()
+    return ""
 
 
 def read(home: Path) -> list[dict[str, Any]]:

@@ -32,9 +32,8 @@ def rollback(path: Path, reason: str = BY_HAND, code: str = ROLLED_BACK) -> dict
     Works while an update is under way, which ends then. Raises InputError ``home-missing`` or
     ``nothing-previous``, MissingError ``disk-full`` or ``not-writable``.
     """
-    home = existing(path)
-    with disk(home.path):
-        return _rollback(home, reason, code)
+    with disk(path):
+        return _rollback(existing(path), reason, code)
 
 
 def _rollback(home: Home, reason: str, code: str) -> dict[str, Any]:

@@ -9,6 +9,7 @@ from edgeops.runtime.agent import clock
 from edgeops.runtime.agent.home import existing
 from edgeops.runtime.agent.policy import Policy, freshness, read_policy
 from edgeops.runtime.agent.renew import given_up
+from edgeops.runtime.agent.trouble import disk
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -17,14 +18,16 @@ if TYPE_CHECKING:
 
 
 def status(path: Path) -> dict[str, Any]:
-    """Return what ``status --json`` prints; raises InputError ``home-missing``.
+    """Return what ``status --json`` prints.
 
+    Raises InputError ``home-missing``, MissingError ``not-writable`` where this user may not look.
     It answers also while an update is under way and where the state file is damaged: ``problem``
     says so then, and what is served is read from the links. It also says when the agent that the
     release brought was given up.
     """
-    home = existing(path)
-    return shown(home, home.read())
+    with disk(path):
+        home = existing(path)
+        return shown(home, home.read())
 
 
 def shown(home: Home, state: State) -> dict[str, Any]:

@@ -74,7 +74,7 @@ def disk(home: Path, left: Callable[[], int] = lambda: 0) -> Iterator[None]:
         if error.errno in (errno.EROFS, errno.EACCES, errno.EPERM):
             raise MissingError(
                 "not-writable",
-                f"the agent may not write in {home}",
+                f"the agent may not read and write in {home}",
                 where=str(error.filename or home),
                 why=error.strerror or str(error),
                 fix="mount the disk for writing: a system makes one that fails read-only"

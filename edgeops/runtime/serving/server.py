@@ -39,8 +39,8 @@ def serve(home: Path, given: Mapping[str, Any] | None = None) -> dict[str, Any]:
 
     ``given`` may have ``target``, ``threads``, ``isolate``, ``port`` or ``http`` (HOST:PORT),
     ``expose``, and ``ready``, which is called with the TCP address once requests are taken. Raises
-    InputError ``serve-options`` or ``serve-address``, MissingError ``serve-running``, or
-    ``serving-stopped`` when the agent's policy says so.
+    InputError ``serve-options`` or ``serve-address``, MissingError ``serve-running``, ``not-writable``
+    where no socket can be made, or ``serving-stopped`` when the agent's policy says so.
     """
     from edgeops.runtime.agent.policy import may_serve
 
@@ -53,8 +53,10 @@ def serve(home: Path, given: Mapping[str, Any] | None = None) -> dict[str, Any]:
 def _serve(home: Path, given: Mapping[str, Any], options: Options) -> dict[str, Any]:
     from edgeops.runtime.agent.policy import may_serve
     from edgeops.runtime.agent.status import status
+    from edgeops.runtime.agent.trouble import disk
 
-    door = _unix(home)
+    with disk(home):
+        door = _unix(home)
     http = _http(given)
     sys.setswitchinterval(_SWITCH_S)
     drained, before = True, _on_signals(_leave)
