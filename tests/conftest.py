@@ -8,8 +8,15 @@ import signal
 from pathlib import Path
 
 import pytest
+from hypothesis import HealthCheck, settings
 
 from tests.helpers import write_tiny_model
+
+# No example is held to a time, wherever the tests run: a machine that is busy may take long over any.
+settings.register_profile(
+    "unhurried", settings(), deadline=None, suppress_health_check=[HealthCheck.too_slow]
+)
+settings.load_profile("unhurried")
 
 # A shell starts what runs in its background with SIGINT ignored, and children inherit that: tests
 # that interrupt would wait for ever.

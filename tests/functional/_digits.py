@@ -87,7 +87,7 @@ class Running:
                 start_new_session=True,
             )
 
-    def until(self, case: Case, timeout: float = 90.0) -> None:
+    def until(self, case: Case, timeout: float = 240.0) -> None:
         """Wait until the stage has said that it is in the middle of its work."""
         end = time.monotonic() + timeout
         while not self._said(case):
@@ -129,7 +129,7 @@ class Running:
         self.process.wait()
         reap(members)
 
-    def gone(self, timeout: float = 20.0) -> bool:
+    def gone(self, timeout: float = 90.0) -> bool:
         """Wait for the end and return whether no process of the session is left."""
         end = time.monotonic() + timeout
         members: set[int] = set()

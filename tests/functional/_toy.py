@@ -83,7 +83,7 @@ def dvc(root: Path, *arguments: str, check: bool = True) -> str:
         capture_output=True,
         text=True,
         check=False,
-        timeout=120,
+        timeout=240,
     )
     assert not check or done.returncode == 0, done.stdout + done.stderr
     return done.stdout
@@ -97,7 +97,7 @@ def git(root: Path, *arguments: str) -> str:
         capture_output=True,
         text=True,
         check=True,
-        timeout=60,
+        timeout=120,
     )
     return done.stdout
 
@@ -120,7 +120,7 @@ def started(root: Path, *arguments: str, **more: str) -> subprocess.Popen:
     )
 
 
-def wait_for(path: Path, seconds: float = 60) -> Path:
+def wait_for(path: Path, seconds: float = 120) -> Path:
     """Wait until a file is there and not empty."""
     end = time.monotonic() + seconds
     while not (path.is_file() and path.read_text().strip()):

@@ -108,7 +108,9 @@ def test_second_interrupt_is_not_needed_and_does_no_harm(digits, digits_done):
     ids=lambda value: value[0] if isinstance(value, tuple) else "",
 )
 def test_interrupted_verb_says_so_and_leaves_nothing(verb, sign, tmp_path, settled):
-    write_tiny_data(tmp_path / "data.npz", write_tiny_model(tmp_path / "model.onnx"))
+    # Large enough that no verb is done before it is interrupted, on a machine that is busy.
+    model = write_tiny_model(tmp_path / "model.onnx", hidden=50_000)
+    write_tiny_data(tmp_path / "data.npz", model)
     if verb == ("run",):
         (tmp_path / "edgeops.yaml").write_text(
             "project: p\nversion: 1.0.0\nmodel: model.onnx\nstages: {train: {run: sleep 60}}\n"
@@ -122,7 +124,7 @@ def test_interrupted_verb_says_so_and_leaves_nothing(verb, sign, tmp_path, settl
         assert line, text
         text += line
     os.killpg(child.pid, signal.SIGINT)
-    text += child.communicate(timeout=30)[1]
+    text += child.communicate(timeout=120)[1]
 
     assert child.returncode == 130, text
     assert "[interrupted]" in text

@@ -46,7 +46,7 @@ def held(tmp_path):
 
 def gone(*pids: int) -> None:
     """Wait until processes are gone, taking in those that are ours."""
-    end = time.monotonic() + 30
+    end = time.monotonic() + 60
     left = set(pids)
     while left:
         assert time.monotonic() < end, f"still running: {left}"
@@ -76,7 +76,7 @@ def goes_on(root, capsys):
 def test_interrupted_run_ends_its_stage_and_the_next_goes_on(held, capsys, number):
     root, process, stage, repro = held
     process.send_signal(number)
-    out, err = process.communicate(timeout=60)
+    out, err = process.communicate(timeout=120)
     assert process.returncode == 130, err
     document = json.loads(out)
     assert document["error"]["code"] == "interrupted"
@@ -91,7 +91,7 @@ def test_interrupted_run_ends_its_stage_and_the_next_goes_on(held, capsys, numbe
 def test_killed_stage_is_a_failure_that_names_the_signal(held, capsys):
     root, process, stage, _ = held
     os.kill(stage, signal.SIGKILL)
-    out, _ = process.communicate(timeout=60)
+    out, _ = process.communicate(timeout=120)
     assert process.returncode == 10
     document = json.loads(out)
     assert document["error"]["code"] == "stage-failed"
@@ -103,7 +103,7 @@ def test_killed_stage_is_a_failure_that_names_the_signal(held, capsys):
 def test_killed_dvc_leaves_no_stage_behind(held, capsys):
     root, process, stage, repro = held
     os.kill(repro, signal.SIGKILL)
-    out, _ = process.communicate(timeout=60)
+    out, _ = process.communicate(timeout=120)
     assert process.returncode == 10
     assert statuses(json.loads(out))["train"] == "failed"
     gone(stage, repro)
@@ -114,7 +114,7 @@ def test_killed_dvc_leaves_no_stage_behind(held, capsys):
 def test_killed_run_takes_dvc_and_its_stage_with_it(held, capsys):
     root, process, stage, repro = held
     process.kill()
-    process.communicate(timeout=60)
+    process.communicate(timeout=120)
     gone(stage, repro)
     goes_on(root, capsys)
 
