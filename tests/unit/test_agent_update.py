@@ -667,14 +667,14 @@ def test_second_agent_on_a_home_is_told_so(repo, go, home):
 
     def wait(*_):
         inside.set()
-        leave.wait(20)
+        leave.wait(60)
         return Yes()
 
     repo.publish(release(repo, "2.0.0"))
     first = threading.Thread(target=go, kwargs={"activate": wait})
     first.start()
     try:
-        assert inside.wait(20)
+        assert inside.wait(60)
         assert code(go) == ("agent-busy", 4)
         assert status(home)["state"] == "warming"
         assert status(home)["current"]["version"] == "1.0.0"

@@ -28,7 +28,7 @@ POST = b"POST /v1/predict HTTP/1.1\r\nHost: localhost\r\n"
 @pytest.fixture
 def server(tmp_path):
     serving, _ = made(tmp_path, Runner(1))
-    serving.options = Options(connections=2, drain_s=5)
+    serving.options = Options(connections=2, drain_s=30)
     server = Server(serving, Recorder(tmp_path, 0, 0, 0))
     link = socket.socket(socket.AF_UNIX)
     link.bind(str(tmp_path / "s"))

@@ -23,7 +23,7 @@ BODY = 4 * SMALL
 def server(tmp_path):
     """A server that has room for one body of this size and a half."""
     serving, _ = made(tmp_path, Runner(1))
-    serving.options = Options(drain_s=5, most_body=2 * BODY, most_bodies=BODY * 3 // 2, wait_s=0.1)
+    serving.options = Options(drain_s=30, most_body=2 * BODY, most_bodies=BODY * 3 // 2, wait_s=0.1)
     server = Server(serving, Recorder(tmp_path, 0, 0, 0))
     link = socket.socket(socket.AF_UNIX)
     link.bind(str(tmp_path / "s"))
@@ -35,7 +35,7 @@ def server(tmp_path):
 
 def connected(server):
     link = socket.socket(socket.AF_UNIX)
-    link.settimeout(10)
+    link.settimeout(60)
     link.connect(server.name)
     return link
 
@@ -63,10 +63,18 @@ def refused(server):
     assert (status, b"serve-no-room" in said, b"Retry-After: 1" in said) == (b"503", True, True)
 
 
+def until_held(server, size):
+    """Wait until bodies of so many bytes have room: threads of the server take and leave it."""
+    until = time.monotonic() + 30
+    while server._bodies._held != size:
+        assert time.monotonic() < until, server._bodies._held
+        time.sleep(0.005)
+
+
 def test_body_that_has_no_room_beside_another_is_refused_unread(server):
     with connected(server) as slow:
         slow.sendall(head(BODY) + b'{"inputs"')  # and the rest later, or never
-        time.sleep(0.05)
+        until_held(server, BODY)
         refused(server)
         assert server.turned_away == 1
         with connected(server) as link:  # what is small is taken all the same
@@ -76,15 +84,16 @@ def test_body_that_has_no_room_beside_another_is_refused_unread(server):
         assert answer(slow)[0] == b"200"
     with connected(server) as link:
         for _ in range(3):
+            until_held(server, 0)
             link.sendall(request(BODY))
             assert answer(link)[0] == b"200"
 
 
 def test_body_waits_for_room_that_is_coming(server):
-    server._options = replace(server._options, wait_s=10)
+    server._options = replace(server._options, wait_s=60)
     with connected(server) as first, connected(server) as second:
         first.sendall(head(BODY))
-        time.sleep(0.05)
+        until_held(server, BODY)
         second.sendall(head(BODY))
         time.sleep(0.05)
         first.sendall(request(BODY)[len(head(BODY)) :])
@@ -104,10 +113,7 @@ def test_room_comes_back_however_a_request_ends(server, how):
                 link.sendall(b"x" * BODY)
             if how in ("nonsense", "large"):
                 assert answer(link)[0] == (b"400" if how == "nonsense" else b"413")
-        until = time.monotonic() + 10
-        while server._bodies._held and time.monotonic() < until:
-            time.sleep(0.005)
-        assert server._bodies._held == 0
+        until_held(server, 0)
 
 
 def test_body_that_is_larger_than_all_room_is_let_in_alone():
