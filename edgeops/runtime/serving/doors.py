@@ -133,30 +133,37 @@ class Server:
 
     def _accept(self, listener: socket.socket) -> None:
         while not self._stopping.is_set():
+            link = None
             try:
                 link, _ = listener.accept()
-            except OSError:
+                self._welcome(link)
+            except Exception as error:  # noqa: BLE001 - without this thread nobody is let in any more
+                if link is not None:
+                    link.close()
                 if self._stopping.is_set():
                     return
-                # Out of descriptors: connections that end make room.
+                if not isinstance(error, OSError):
+                    self.serving.trouble = f"{type(error).__name__}: {error}"
+                # Out of descriptors or memory: connections that end make room.
                 time.sleep(_TICK_S)
-                continue
-            local = link.family == socket.AF_UNIX
-            if not local:
-                with suppress(OSError):  # the peer may be gone already
-                    link.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-            options = self._options
-            connection = Connection(link, local, options.idle_s, options.read_s)
-            if self._room.acquire(blocking=False):
-                self._open[id(connection)] = connection
-                try:
-                    self._start(self._serve, connection)
-                except RuntimeError:  # the system has no thread for it
-                    del self._open[id(connection)]
-                    self._room.release()
-                else:
-                    continue
-            self._turn_away(connection)
+
+    def _welcome(self, link: socket.socket) -> None:
+        local = link.family == socket.AF_UNIX
+        if not local:
+            with suppress(OSError):  # the peer may be gone already
+                link.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        options = self._options
+        connection = Connection(link, local, options.idle_s, options.read_s)
+        if self._room.acquire(blocking=False):
+            self._open[id(connection)] = connection
+            try:
+                self._start(self._serve, connection)
+            except (RuntimeError, MemoryError):  # the system has no thread for it
+                del self._open[id(connection)]
+                self._room.release()
+            else:
+                return
+        self._turn_away(connection)
 
     def _turn_away(self, connection: Connection) -> None:
         self.turned_away += 1

@@ -24,6 +24,10 @@ if TYPE_CHECKING:
     Overdue = Callable[[], None]
 
 
+# Threads that calls may hang in at once: no more requests are tried then, for each would add one.
+_MOST_HUNG = 16
+
+
 class Unanswered(Exception):
     """The model gave no answer that may be handed on; another is to be asked.
 
@@ -73,6 +77,7 @@ class Model:
         self._numbers = count()
         self._flying: dict[int, tuple[float, Overdue | None]] = {}
         self._calls = 0
+        self._hung = 0
         self._told = False
         self._closing = False
         self._checks = Checks(runner.tensors, finite=options.finite)
@@ -111,6 +116,8 @@ class Model:
 
     def admits(self) -> bool:
         """Return whether a request may go to it now, as its breaker says."""
+        if self._hung >= _MOST_HUNG:
+            return False
         if self.breaker.state == rules_of.CLOSED:
             return self.runner.ready
         with self._lock:
@@ -166,6 +173,8 @@ class Model:
         for number, (begun, overdue) in list(self._flying.items()):
             if begun <= limit and self._flying.pop(number, None) is not None:
                 expired += 1
+                with self._lock:
+                    self._hung += 1
                 self._fault(rules_of.HUNG, f"a call takes longer than {seconds:g} s")
                 if overdue is not None:
                     overdue()
@@ -253,6 +262,8 @@ class Model:
 
     def _landed(self, number: int) -> None:
         if self._flying.pop(number, None) is None:
+            with self._lock:
+                self._hung -= 1
             raise Abandoned
 
     def _limit(self, bound_ms: float | None) -> float | None:

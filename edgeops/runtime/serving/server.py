@@ -85,8 +85,8 @@ def _serve(home: Path, given: Mapping[str, Any], options: Options) -> dict[str, 
 def started(home: Path, options: Options) -> Serving:
     """Return what serves the home's current model; the previous one when that cannot be loaded.
 
-    A model that lacks something on this device, as its engine or a key, is not given up: it is tried
-    again while the previous one serves.
+    A model that lacks something on this device, as its engine, a key or memory, is not given up: it is
+    tried again while the previous one serves.
     A model that has ended the process of the server as often as may be opens of its breaker is
     given up before it is loaded.
     """
@@ -104,10 +104,10 @@ def started(home: Path, options: Options) -> Serving:
             break
         try:
             serving.install(slot)
-        except EdgeopsError as error:
-            serving.trouble = f"{slot.name}: {error.what} [{error.code}]: {error.why}"
+        except Exception as error:  # noqa: BLE001 - a server that ends here would be counted as killed by it
+            serving.trouble = f"{slot.name}: {_words(error)}"
             _say(f"the current model cannot be loaded: {serving.trouble}")
-            if isinstance(error, MissingError):
+            if isinstance(error, MissingError) or not isinstance(error, EdgeopsError):
                 break
             give_up(home, slot, serving.trouble)
             continue
@@ -116,9 +116,15 @@ def started(home: Path, options: Options) -> Serving:
     if previous is not None:
         try:
             serving.install(previous)
-        except EdgeopsError as error:
-            serving.trouble += f"; {previous.name}: {error.what} [{error.code}]"
+        except Exception as error:  # noqa: BLE001 - as above
+            serving.trouble += f"; {previous.name}: {_words(error)}"
     return serving
+
+
+def _words(error: Exception) -> str:
+    if isinstance(error, EdgeopsError):
+        return f"{error.what} [{error.code}]: {error.why}"
+    return f"{type(error).__name__}: {error}"
 
 
 def give_up(home: Path, slot: Path, reason: str) -> bool:
