@@ -49,15 +49,19 @@ def check_folder(folder: Path) -> None:
     """Refuse a folder that is not there; raises InputError ``folder-missing``."""
     if folder.is_dir():
         return
-    near = neighbour(folder)
-    meant = f"did you mean {near}?" if near and near != folder and near.is_dir() else ""
     raise InputError(
         "folder-missing",
         f"{folder} is a file, no folder" if folder.exists() else f"there is no folder {folder}",
         where=str(folder.absolute()),
         why="-C names the folder to work in, and does not make it",
-        fix=meant or "check the path, or leave -C out to work in this folder",
+        fix=meant(folder, "check the path, or leave -C out to work in this folder"),
     )
+
+
+def meant(path: Path, otherwise: str) -> str:
+    """Return what to do about a path that is not there: take its neighbour, or ``otherwise``."""
+    near = None if path.exists() else neighbour(path)
+    return f"did you mean {near}?" if near else otherwise
 
 
 def neighbour(path: Path) -> Path | None:

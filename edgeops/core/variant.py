@@ -7,7 +7,7 @@ from dataclasses import asdict, dataclass, field, fields
 from typing import TYPE_CHECKING, Any
 
 from edgeops.core.digest import sha256_file, tree_digest
-from edgeops.core.files import canonical_json, inside, write_atomic
+from edgeops.core.files import canonical_json, inside, meant, write_atomic
 from edgeops.errors import InputError, RefusedError, TrustError
 
 if TYPE_CHECKING:
@@ -125,12 +125,7 @@ def read_variant(folder: Path, *, verify: bool = True) -> Variant:
     try:
         data = path.read_bytes()
     except (FileNotFoundError, NotADirectoryError) as error:
-        raise InputError(
-            "variant-missing",
-            f"{folder} is not a variant: it has no {FILE}",
-            where=str(folder),
-            fix="make one with: edgeops convert MODEL --to onnxruntime -o DIR",
-        ) from error
+        raise _missing(folder) from error
     except OSError as error:
         raise _malformed(path, str(error)) from error
     variant = parse_variant(data, path)
@@ -145,6 +140,20 @@ def read_variant(folder: Path, *, verify: bool = True) -> Variant:
                 fix="convert or unpack the variant again",
             )
     return variant
+
+
+def _missing(folder: Path) -> InputError:
+    make = "make one with: edgeops convert MODEL --to onnxruntime -o DIR"
+    what = f"{folder} is not a variant: it has no {FILE}"
+    why = f"a variant is a folder with {FILE} and the engine's files"
+    if not folder.exists():
+        what, why, fix = f"there is no variant {folder}", "no such folder", meant(folder, make)
+    elif not folder.is_dir():
+        what, why, fix = f"{folder} is not a variant", f"it is a file, and {why}", make
+    else:
+        below = sorted((*folder.glob(f"*/{FILE}"), *folder.glob(f"*/*/{FILE}")))
+        fix = f"name one in it, such as {below[0].parent}" if below else make
+    return InputError("variant-missing", what, where=str(folder), why=why, fix=fix)
 
 
 def parse_variant(data: bytes, where: Path | str) -> Variant:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from edgeops.core.files import meant
 from edgeops.errors import InputError
 
 if TYPE_CHECKING:
@@ -20,7 +21,8 @@ def read_bytes(path: Path, limit: int = LIMIT) -> bytes:
     ``model-unreadable``, ``model-empty`` or ``model-lfs-pointer``.
     """
     if not path.exists():
-        raise _error("model-missing", path, "is not there", "no such file", "check the path")
+        fix = meant(path, "check the path")
+        raise _error("model-missing", path, "is not there", "no such file", fix)
     if not path.is_file():
         why = "it is a folder" if path.is_dir() else "it is a device, a pipe or a socket"
         raise _error("model-not-a-file", path, "is not a file", why, "name the model file itself")

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from edgeops.core.digest import digest, sha256_bytes, sha256_file, tree_digest
+from edgeops.core.files import meant
 from edgeops.core.variant import TensorInfo
 from edgeops.errors import InputError
 from edgeops.model.external import external_files, read_external
@@ -112,7 +113,7 @@ def _read(path: Path, limit: int) -> bytes:
             f"there is no model {path.name}",
             where=str(path),
             why="no such file",
-            fix="check the path, or make the file first: edgeops run makes what stages produce",
+            fix=meant(path, "check the path, or make it first: edgeops run makes what stages make"),
         )
     if not path.is_file():
         raise InputError(

@@ -8,7 +8,7 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
 from edgeops.core.digest import digest
-from edgeops.core.files import neighbour
+from edgeops.core.files import meant
 from edgeops.core.manifest import Descriptor, malformed, parse_manifest
 from edgeops.errors import InputError, TrustError
 from edgeops.package import layout, tar
@@ -142,17 +142,7 @@ def open_bundle(path: Path) -> Iterator[Bundle]:
     ``bundle-malformed``, ``bundle-path-outside`` or ``digest-mismatch``.
     """
     where = str(path)
-    try:
-        file = path.open("rb", buffering=0)
-    except (FileNotFoundError, IsADirectoryError, NotADirectoryError, PermissionError) as error:
-        raise InputError(
-            "bundle-missing",
-            f"there is no bundle at {path}",
-            where=where,
-            why=error.strerror or str(error),
-            fix=_instead(path),
-        ) from error
-    with file:
+    with _opened(path) as file:
         size = os.fstat(file.fileno()).st_size
         _refuse_others(file, size, where)
         places = {name: (at, length) for name, at, length in tar.members(file, size, where)}
@@ -161,15 +151,32 @@ def open_bundle(path: Path) -> Iterator[Bundle]:
         yield bundle
 
 
+def check_there(path: Path) -> None:
+    """Open a file and read nothing; raises InputError ``bundle-missing``."""
+    _opened(path).close()
+
+
+def _opened(path: Path) -> FileIO:
+    try:
+        return path.open("rb", buffering=0)
+    except (FileNotFoundError, IsADirectoryError, NotADirectoryError, PermissionError) as error:
+        raise InputError(
+            "bundle-missing",
+            f"there is no bundle at {path}",
+            where=str(path),
+            why=error.strerror or str(error),
+            fix=_instead(path),
+        ) from error
+
+
 def _instead(path: Path) -> str:
     """Return what to do where no bundle can be read."""
     if path.is_dir():
         found = [file for file in path.glob("*.edgeops") if file.is_file()]
         if not found:
-            return "name the .edgeops file that edgeops pack wrote, or the folder of a repository"
+            return "name the .edgeops file that edgeops pack wrote"
         return f"name a file in it, such as {max(found, key=lambda file: file.stat().st_mtime)}"
-    near = None if path.exists() else neighbour(path)
-    return f"did you mean {near}?" if near else "check the path, or make it: edgeops run pack"
+    return meant(path, "check the path, or make it: edgeops run pack")
 
 
 def is_bundle(path: Path) -> bool:

@@ -174,7 +174,7 @@ def _revisions(root: Path, before: str, after: str) -> list[dict[str, Any]]:
     )
     try:
         if answer.returncode:
-            raise ValueError(answer.stderr.strip() or f"dvc ended with {answer.returncode}")
+            raise ValueError(_told(answer.stderr) or f"dvc ended with {answer.returncode}")
         files: dict[str, dict[str, dict[str, Any]]] = json.loads(answer.stdout or "{}")
         if not files and not _committed(root):  # DVC takes any name there, and finds nothing
             raise ValueError("the repository has no commit yet")
@@ -183,7 +183,7 @@ def _revisions(root: Path, before: str, after: str) -> list[dict[str, Any]]:
             "revision-unknown",
             f"{before} and {after} are no variants, no bundles and no revisions to compare",
             where=str(root),
-            why=str(error).splitlines()[-1],
+            why=str(error),
             fix="check the spelling; for revisions stand in the project (edgeops -C DIR diff A B)",
         ) from error
     return [
@@ -192,6 +192,12 @@ def _revisions(root: Path, before: str, after: str) -> list[dict[str, Any]]:
         for name, item in sorted(figures.items())
         if item.get("old") != item.get("new")
     ]
+
+
+def _told(stderr: str) -> str:
+    """Return what DVC says in its last line, in our words where they are clearer."""
+    last = (stderr.strip().splitlines() or [""])[-1].removeprefix("ERROR: ")
+    return "the folder is in no git repository" if "Only supported for Git" in last else last
 
 
 def _committed(root: Path) -> bool:

@@ -33,15 +33,17 @@ def explain(code: str | None = None) -> dict[str, Any]:
     entries = texts()
     if code is None:
         return {"exits": [_exit(number, entries) for number in EXITS]}
+    code = code.strip("[] ").lower().replace("_", "-")
     if code.isdigit() and int(code) in tuple(EXITS):
         return {"exits": [_exit(ExitCode(int(code)), entries)]}
     if code in entries:
         return {"code": code, **entries[code], "meaning": EXITS[ExitCode(entries[code]["exit"])]}
+    numbers = ", ".join(str(int(number)) for number in EXITS)
     near = difflib.get_close_matches(code, entries, n=3, cutoff=0.4)
     raise UsageProblem(
         "code-unknown",
         f"there is no error code {code!r}",
-        why=f"nearest: {', '.join(near)}" if near else "",
+        why=f"nearest: {', '.join(near)}" if near else f"the exit codes are {numbers}",
         fix=f"edgeops explain {near[0]}" if near else "edgeops explain lists all codes",
     )
 

@@ -30,6 +30,7 @@ from typing import TYPE_CHECKING, Any
 from edgeops.core import registry
 from edgeops.core.contracts import Samples
 from edgeops.core.digest import digest, sha256_bytes, sha256_file
+from edgeops.core.files import meant
 from edgeops.errors import InputError, from_findings
 from edgeops.project.annotations import (
     LABELS,
@@ -335,7 +336,9 @@ def _readable(path: Path) -> None:
             f"there is no data set {path.name}",
             where=str(path),
             why="it is a folder" if path.is_dir() else "no such file",
-            fix="name a file that is there, or make it first (a stage that makes it must list it)",
+            fix=meant(
+                path, "name a file that is there, or make it first (its stage must list it in outs)"
+            ),
         )
     with path.open("rb") as file:
         head = file.read(len(_LFS))

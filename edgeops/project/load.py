@@ -80,7 +80,7 @@ def _read(root: Path) -> str:
             f"there is no {FILE} in {root}",
             where=str(path),
             why="edgeops works on the project in the working directory, or the one -C names",
-            fix="lay down a project: edgeops init DIR; or go to one: edgeops -C DIR ...",
+            fix=_elsewhere(root),
         ) from error
     except (OSError, UnicodeDecodeError) as error:
         raise InputError(
@@ -90,6 +90,14 @@ def _read(root: Path) -> str:
             why=str(error),
             fix="it must be a file you may read, written in UTF-8",
         ) from error
+
+
+def _elsewhere(root: Path) -> str:
+    """Return where to go from a folder that is no project's."""
+    for folder in root.resolve().parents:
+        if (folder / FILE).is_file():
+            return f"go to the project above: edgeops -C {folder} ..."
+    return "lay down a project: edgeops init DIR; or go to one: edgeops -C DIR ..."
 
 
 class _Checker:

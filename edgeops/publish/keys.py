@@ -12,8 +12,8 @@ import tempfile
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from edgeops.core.files import disk_errors, make_folder, write_atomic
-from edgeops.errors import InputError, TrustError
+from edgeops.core.files import disk_errors, make_folder, meant, write_atomic
+from edgeops.errors import InputError, MissingError, TrustError
 from edgeops.publish.keystore import (
     LIFETIME,
     OFFLINE,
@@ -196,8 +196,10 @@ def sign_root(path: Path, others: Sequence[Path] = ()) -> dict[str, Any]:
             "rotation-none",
             f"no root waits for signatures in {path}",
             where=str(pending),
-            why="it was finished, or none was begun",
-            fix=f"begin one: edgeops keys rotate {path} --role ROLE",
+            why="it was finished, or none was begun" if path.is_dir() else "no such file or folder",
+            fix=f"begin one: edgeops keys rotate {path} --role ROLE"
+            if path.is_dir()
+            else meant(path, "name the keys folder, or the pending.root.json that was sent"),
         )
     metadata: Any = _parsed(pending, Metadata)
     if path.is_dir() and others:
@@ -300,7 +302,13 @@ def _root_keys(folder: Path | None, others: Sequence[Path]) -> list[Path]:
     for other in others:
         found = sorted(other.glob("*.pem")) if other.is_dir() else [other]
         if not found or not found[0].is_file():
-            raise keys_missing(other)
+            raise MissingError(
+                "keys-missing",
+                f"there is no root key at {other}",
+                where=str(other),
+                why="no file in it ends in .pem" if other.is_dir() else "no such file",
+                fix=meant(other, "name with --with where the holder of the key keeps it"),
+            )
         paths += found
     return paths
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
+from edgeops.core.files import meant
 from edgeops.core.variant import read_variant
 from edgeops.errors import InputError, UsageProblem
 
@@ -74,7 +75,9 @@ def _gone(path: Path, given: Path) -> InputError:
         f"there is no model or variant {given}",
         where=str(path),
         why="no such file or folder",
-        fix="check the path, or make a variant: edgeops convert MODEL --to onnxruntime -o DIR",
+        fix=meant(
+            path, "check the path, or make a variant: edgeops convert MODEL --to onnxruntime -o DIR"
+        ),
     )
 
 

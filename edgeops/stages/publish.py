@@ -161,13 +161,14 @@ def publish_bundle(
     ``publish-gates-absent``,
     and what opening the bundle, reading the keys and writing the repository raise.
     """
-    from edgeops.package.bundle import open_bundle
+    from edgeops.package.bundle import check_there, open_bundle
     from edgeops.publish.channels import parse_terms
     from edgeops.publish.keys import load_keys
     from edgeops.publish.repository import Wish, publish
     from edgeops.publish.stores import open_store
     from edgeops.stages.publish_mirror import is_registry, mirror_bundle
 
+    check_there(request.root / request.bundle)
     if is_registry(request.to):
         with open_bundle(request.root / request.bundle) as opened:
             about = _checked(opened, request)

@@ -98,6 +98,7 @@ def renew_verb(
     from edgeops.publish.repository import renew
     from edgeops.publish.stores import open_repository
 
+    store = open_repository(to, root)
     roles = tuple(role for role in ONLINE if role == "timestamp" or present(root / key, role))
     keys = load_keys(root / key, roles=roles)
-    return {**renew(open_repository(to, root), keys, now=now), "repository": to}
+    return {**renew(store, keys, now=now), "repository": to}

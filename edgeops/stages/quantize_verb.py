@@ -3,15 +3,21 @@
 from __future__ import annotations
 
 import tempfile
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from edgeops.core.project import Data
 from edgeops.core.variant import refuse_foreign_folder
-from edgeops.errors import RefusedError, UsageProblem
+from edgeops.errors import RefusedError, UsageProblem, from_findings
 from edgeops.stages.quantize_engine import FloatSource, makes, no_engine
-from edgeops.stages.quantize_variant import QuantizeOptions, quantize_variant
+from edgeops.stages.quantize_variant import (
+    QuantizeOptions,
+    no_calibration,
+    quantize_variant,
+    scheme_of,
+)
+from edgeops.validate.metrics import resolve
 
 if TYPE_CHECKING:
     from edgeops.core.events import Events
@@ -97,3 +103,8 @@ def _check_usage(request: Request) -> None:
         raise RefusedError(
             refused.code, refused.what, where=refused.where, why=refused.why, fix=refused.fix
         )
+    if request.metric:
+        resolve(request.metric, request.root)
+    static = scheme_of(request.options.scheme, request.precision) == "static"
+    if not request.calibration and (static or not request.evaluation):
+        raise from_findings([replace(no_calibration(), where="--calibration")])

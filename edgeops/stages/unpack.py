@@ -10,6 +10,7 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Any
 
+from edgeops.core.files import meant
 from edgeops.errors import EdgeopsError, InputError, UsageProblem
 from edgeops.stages.publish import KEYS
 
@@ -126,9 +127,11 @@ def _from_repository(request: UnpackRequest, events: Events) -> dict[str, Any]:
     from edgeops.core.manifest import parse_manifest
     from edgeops.package.unpack import check_place, choose, uses_of, write_files
     from edgeops.runtime.agent.look import fetch_blob, offered
+    from edgeops.runtime.agent.trust import check_root
 
     out = request.root / request.out
     anchor = _root_bytes(request.root / str(request.trusted))
+    check_root(anchor, str(request.trusted))
     check_place(out)
     with (
         TemporaryDirectory(prefix="edgeops-") as temporary,
@@ -184,7 +187,7 @@ def _root_bytes(path: Path) -> bytes:
             f"there is no root of trust at {path}",
             where=str(path),
             why=error.strerror or str(error),
-            fix="name the root.json that edgeops keys init wrote",
+            fix=meant(path, "name the root.json that edgeops keys init wrote"),
         ) from error
 
 
