@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import errno
+import io
 import json
+import os
+import zipfile
 from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
@@ -11,7 +14,7 @@ from pathlib import Path
 import pytest
 
 from edgeops.errors import MissingError
-from edgeops.runtime.agent import daemon, log
+from edgeops.runtime.agent import daemon, files, log
 from edgeops.runtime.agent.cli import main as agent
 from edgeops.runtime.agent.home import Home
 from edgeops.runtime.agent.policy import Policy
@@ -20,6 +23,15 @@ from edgeops.runtime.agent.status import status
 from edgeops.runtime.serving import server
 from tests.unit._agent_faults import updater
 from tests.unit._agent_repo import anchored, plain_files
+
+OTHER = 65534
+
+
+def library():
+    out = io.BytesIO()
+    with zipfile.ZipFile(out, "w") as archive:
+        archive.writestr("engine/deep/x.py", b"")
+    return {"runtime/gateway/engine-1.0-py3-none-any.whl": (out.getvalue(), "runtime", "gateway")}
 
 
 @pytest.fixture
@@ -102,3 +114,54 @@ def test_service_that_cannot_write_its_log_says_it_aloud(tmp_path, capsys):
     daemon._Loop(home, fail, replace(Policy(), poll_s=1), signals, once=True).go()
     assert capsys.readouterr().err == ""
     assert [each["event"] for each in log.read(home)] == ["started", "failed", "stopped"]
+
+
+def owners(folder):
+    return {path.lstat().st_uid for path in (folder, *folder.rglob("*"))}
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only the administrator gives files away")
+def test_update_by_the_administrator_leaves_all_to_the_owner_of_the_home(tmp_path):
+    repo = anchored(tmp_path)
+    go, home = updater(tmp_path), tmp_path / "home"
+    home.mkdir()
+    os.chown(home, OTHER, OTHER)
+    for number in range(3):
+        repo.publish(repo.bundle(f"{number}.0.0", {**plain_files(str(number)), **library()}))
+        assert go()["outcome"] == "updated"
+        assert owners(home) == {OTHER}
+    rollback(home)
+    assert owners(home) == {OTHER}
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only the administrator gives files away")
+def test_disk_that_knows_no_owners_is_no_reason_to_fail(tmp_path, go, monkeypatch):
+    def denied(*_, **__):
+        raise PermissionError(errno.EPERM, "Operation not permitted")
+
+    os.chown(tmp_path / "home", OTHER, OTHER)
+    monkeypatch.setattr(os, "chown", denied)
+    assert go()["outcome"] == "current"
+
+
+def test_slot_that_cannot_be_removed_keeps_neither_updates_nor_others_from_going(
+    tmp_path, monkeypatch
+):
+    repo, home = anchored(tmp_path), tmp_path / "home"
+    go, real, left = updater(tmp_path), files.remove_tree, []
+
+    def denied(path):
+        if path.parent.name == "slots" and path.exists():
+            left[:] = left or [path.name]
+            if path.name in left:
+                raise PermissionError(errno.EACCES, "Permission denied", str(path))
+        real(path)
+
+    monkeypatch.setattr(files, "remove_tree", denied)
+    for number in range(6):
+        repo.publish(repo.bundle(f"{number}.0.0", plain_files(str(number))))
+        result = go()
+        assert (result["outcome"], result["current"]["version"]) == ("updated", f"{number}.0.0")
+    assert len(left) == 1
+    assert len(list((home / "slots").iterdir())) == 3
+    assert log.read(home)[-1]["slot"] == left[0]

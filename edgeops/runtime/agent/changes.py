@@ -152,7 +152,7 @@ def brief(home: Home) -> Iterator[None]:
     import fcntl
     import os
 
-    handle = os.open(home.path / "state.lock", os.O_RDWR | os.O_CREAT, 0o600)
+    handle = files.open_lock(home.path / "state.lock")
     try:
         fcntl.flock(handle, fcntl.LOCK_EX)
         yield

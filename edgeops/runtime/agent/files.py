@@ -8,6 +8,7 @@ the middle of it), ``fsync``, ``replace``, ``link``, ``symlink``, ``unlink``, ``
 from __future__ import annotations
 
 import os
+from contextlib import suppress
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, Callable, Optional
 
@@ -32,6 +33,7 @@ class Sink:
         _step("open", path)
         self.path = path
         self._file: IO[bytes] = path.open("ab" if append else "wb")
+        give(path)
 
     def write(self, data: bytes) -> None:
         """Append bytes; a kill may leave any part of them."""
@@ -100,7 +102,15 @@ def symlink(target: str, place: Path) -> None:
     unlink(beside)
     _step("symlink", beside)
     beside.symlink_to(target)
+    give(beside)
     replace(beside, place)
+
+
+def open_lock(path: Path) -> int:
+    """Return a handle of a file to be locked, which is made where it is not there."""
+    handle = os.open(path, os.O_RDWR | os.O_CREAT, 0o600)
+    give(path)
+    return handle
 
 
 def unlink(path: Path) -> None:
@@ -113,8 +123,23 @@ def unlink(path: Path) -> None:
 def mkdir(path: Path) -> None:
     """Make a folder and those above it."""
     if not path.is_dir():
+        mkdir(path.parent)
         _step("mkdir", path)
-        path.mkdir(parents=True, exist_ok=True)
+        path.mkdir(exist_ok=True)
+        give(path)
+
+
+def give(path: Path) -> None:
+    """Give what the system's administrator made to the owner of the folder that it is in.
+
+    One update by hand with sudo would leave what the service, which runs as that owner, can never
+    remove again. Where the disk knows no owners it stays as it is.
+    """
+    if os.geteuid() == 0:
+        with suppress(OSError):
+            folder = path.parent.stat()
+            if folder.st_uid:
+                os.chown(path, folder.st_uid, folder.st_gid, follow_symlinks=False)
 
 
 def remove_tree(path: Path) -> None:

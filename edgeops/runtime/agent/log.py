@@ -12,6 +12,7 @@ import os
 from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
+from edgeops.runtime.agent import files
 from edgeops.runtime.agent.clock import stamp, utc_now
 
 if TYPE_CHECKING:
@@ -38,6 +39,7 @@ def write(home: Path, event: str, **fields: Any) -> str:
             os.write(handle, line)
         finally:
             os.close(handle)
+        files.give(path)
     except OSError:
         return line.decode()
     return ""

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from edgeops.core.manifest import FILE as BUNDLE
 from edgeops.core.manifest import Layer, Manifest, parse_manifest
 from edgeops.errors import EdgeopsError
-from edgeops.runtime.agent import files
+from edgeops.runtime.agent import files, log
 from edgeops.runtime.agent.blobs import Blobs, proven
 from edgeops.runtime.agent.home import slot_name, slot_target
 
@@ -144,11 +144,18 @@ def needed(home: Home, slots: Iterable[Slot | None]) -> set[str]:
 
 
 def remove_others(home: Home, slots: Iterable[Slot | None]) -> None:
-    """Remove every folder below ``slots`` but these, and what a kill left of others."""
+    """Remove every folder below ``slots`` but these, and what a kill left of others.
+
+    One that cannot be removed, as when it is another user's, is logged and keeps none of the others:
+    neither is it a reason to fail, nor may it have the disk filled up.
+    """
     keep = {slot.name for slot in slots if slot is not None}
     for path in sorted(home.slots.iterdir()):
         if path.name not in keep:
-            files.remove_tree(path)
+            try:
+                files.remove_tree(path)
+            except OSError as error:
+                log.write(home.path, "not-removed", slot=path.name, why=str(error))
 
 
 def link_program(home: Home, slot: Slot) -> None:
