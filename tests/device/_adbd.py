@@ -157,15 +157,15 @@ class _Connection:
                 self.send(_AUTH, _TOKEN, 0, bytes(20))
         elif command == _OPEN:
             self._open(first, data.rstrip(b"\0").decode())
-        elif second not in self._streams:
-            return
-        elif command == _OKAY:
-            self._streams[second].acknowledged.release()
-        elif command == _WRTE:
-            self._streams[second].feed(data)
-            self.send(_OKAY, second, first)
-        elif command == _CLSE:
-            self._streams.pop(second).end()
+        elif stream := self._streams.get(second):  # the stream's own thread may take it out
+            if command == _OKAY:
+                stream.acknowledged.release()
+            elif command == _WRTE:
+                stream.feed(data)
+                self.send(_OKAY, second, first)
+            elif command == _CLSE:
+                self._streams.pop(second, None)
+                stream.end()
 
     def _connect(self, version, most):
         if not self.adbd.answers:

@@ -17,6 +17,10 @@ from pathlib import Path
 
 import pytest
 
+from tests.servers import free_port
+
+# What ends because its connection did may take a moment to.
+_MAY_LAST_S = 30
 SSHD = shutil.which("sshd") or next(
     (path for path in ("/usr/sbin/sshd", "/usr/local/sbin/sshd") if Path(path).exists()), None
 )
@@ -24,12 +28,6 @@ needs_sshd = pytest.mark.skipif(
     SSHD is None or shutil.which("ssh-keygen") is None,
     reason="no sshd here: install openssh-server",
 )
-
-
-def free_port():
-    """Return a port that nobody listens on at this moment."""
-    with socket.create_server(("127.0.0.1", 0)) as server:
-        return server.getsockname()[1]
 
 
 def new_key(path):
@@ -104,7 +102,7 @@ class Sshd:
         # Absolute, for sshd starts itself anew for each connection.
         argv = [*self.inside, SSHD, "-D", "-f", str(config.absolute()), "-E", str(log.absolute())]
         self.process = subprocess.Popen(argv, start_new_session=True)
-        until = time.monotonic() + 20
+        until = time.monotonic() + 60
         while time.monotonic() < until:
             with socket.socket() as probe:
                 if probe.connect_ex((self.host, self.port)) == 0:
@@ -238,5 +236,8 @@ def sshd(tmp_path):
     with running_sshd(tmp_path / "device") as made:
         let_in(made, Path.home())
         yield made
+        until = time.monotonic() + _MAY_LAST_S
+        while made.running() and time.monotonic() < until:
+            time.sleep(0.05)
         assert made.running() == []
         assert made.left() == []

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import shutil
-import socket
 import subprocess
 import time
 
@@ -12,9 +11,10 @@ import pytest
 
 from tests.device._adbd import Adbd
 from tests.device._sshd import sshd, way  # noqa: F401 - fixtures of the tests in this folder
+from tests.servers import free_port
 
 # What ends because its connection did may take a moment to.
-_MAY_LAST_S = 10
+_MAY_LAST_S = 30
 
 
 @pytest.fixture(scope="session")
@@ -23,8 +23,7 @@ def adb_server(tmp_path_factory):
     program = shutil.which("adb")
     if program is None:
         pytest.skip("the adb client is not here: apt-get install adb")
-    with socket.create_server(("127.0.0.1", 0)) as free:
-        port = free.getsockname()[1]
+    port = free_port()
     home = tmp_path_factory.mktemp("adb-home")
     settings = {"ANDROID_ADB_SERVER_PORT": str(port), "HOME": str(home), "ADB_MDNS": "0"}
     environment = {**os.environ, **settings}

@@ -26,7 +26,7 @@ def refusal(address=""):
 
 
 def wait_for_state(adb, device, state):
-    until = time.monotonic() + 20
+    until = time.monotonic() + 60
     while time.monotonic() < until:
         if f"{device.serial}\t{state}" in adb("devices"):
             return

@@ -130,7 +130,7 @@ def test_a_device_that_goes_while_it_measures(adb, device, tmp_path, phase):
         with pytest.raises(TransportError) as failed:
             reached.run({**request, "sustained_s": 30}, timeout_s=60, tell=tell)
     assert failed.value.code == "device-lost"
-    until = time.monotonic() + 20
+    until = time.monotonic() + 60
     while device.running():
         assert time.monotonic() < until
         time.sleep(0.05)

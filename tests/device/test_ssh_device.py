@@ -186,7 +186,7 @@ def test_no_thread_is_left_behind(way, sshd):
     before = set(threading.enumerate())
     with SshDevice().reach(sshd.address):
         pass
-    assert set(threading.enumerate()) == before
+    assert set(threading.enumerate()) <= before  # one of another test may have ended meanwhile
 
 
 def test_the_python_to_use_is_part_of_the_address(way, sshd, tmp_path):

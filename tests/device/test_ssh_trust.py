@@ -13,7 +13,8 @@ import pytest
 from edgeops.errors import EdgeopsError, InputError, MissingError, TransportError
 from edgeops.validate.devices.ssh import device as ssh
 from edgeops.validate.devices.ssh.device import SshDevice
-from tests.device._sshd import free_port, let_in, needs_sshd, new_key, running_sshd, write_config
+from tests.device._sshd import let_in, needs_sshd, new_key, running_sshd, write_config
+from tests.servers import closed_port
 
 pytestmark = needs_sshd
 
@@ -92,7 +93,8 @@ def test_key_that_the_device_does_not_know_is_refused(way, sshd):
 
 
 def test_nobody_listening_is_unreachable(way, sshd):
-    error = refusal(f"127.0.0.1:{free_port()}")
+    with closed_port() as port:
+        error = refusal(f"127.0.0.1:{port}")
     assert (error.code, type(error)) == ("device-unreachable", TransportError)
     assert "refuses the connection" in error.why
 
