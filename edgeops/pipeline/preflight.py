@@ -8,7 +8,7 @@ from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING, Any
 
 from edgeops.core import registry
-from edgeops.core.files import trusted_links
+from edgeops.core.files import meant, trusted_links
 from edgeops.core.project import FILE
 from edgeops.errors import (
     EdgeopsError,
@@ -29,6 +29,7 @@ if TYPE_CHECKING:
     from edgeops.pipeline.plan import Step
     from edgeops.project.load import Loaded
 
+_NAME_STAGE = "put it there, mend its name, or name the stage that makes it in that stage's outs"
 _CLASSES: dict[int, type[EdgeopsError]] = {
     kind.exit_code: kind for kind in (InputError, MissingError, RefusedError, TransportError)
 }
@@ -40,18 +41,21 @@ def preflight(
     chosen: Sequence[Step],
     every: Sequence[Step],
     by_hand: Mapping[str, Any],
+    running: Sequence[Step] = (),
 ) -> list[Finding]:
     """Return every finding on the ``chosen`` steps; ``every`` step and stage by hand may make files.
 
-    Calls each stage's own preflight; a finding without a place gets that of its stage.
+    ``running`` are the steps that will run: what lies in a folder that another one made earlier has
+    to be there. Calls each stage's own preflight; a finding without a place gets that of its stage.
     """
-    made = [path for step in every for path in step.writes] + _outs(by_hand)
+    will = [path for step in running for path in step.writes] + _outs(by_hand)
+    made = {path: step.stage for step in every for path in step.writes}
     found: dict[tuple[str, str, str], Finding] = {}
-    for gone in _missing(root, loaded, chosen, made):
+    for gone in _missing(root, loaded, chosen, made, will):
         found[gone.code, gone.where, gone.what] = gone
     for step in chosen:
         for finding in _own(root, loaded.project, step):
-            placed = replace(finding, where=finding.where or loaded.where("stages", step.stage))
+            placed = replace(finding, where=_place(loaded, step, finding.where))
             found.setdefault((placed.code, placed.where, placed.what), placed)
     return list(found.values())
 
@@ -64,7 +68,7 @@ def lasting(
     A broken model whose stage is about to make it anew must not keep that stage from running. What
     a stage finds is asked twice: with the project as it is, and with all that is made anew absent.
     """
-    found = preflight(root, loaded, at_work, every, by_hand)
+    found = preflight(root, loaded, at_work, every, by_hand, at_work)
     anew = [out.path for step in at_work for out in step.plan.outs if not out.persist]
     if not found or not any((root / path).exists() for path in anew):
         return found
@@ -72,7 +76,7 @@ def lasting(
         view = Path(name)
         _link_all_but(root, view, {PurePosixPath(path).parts for path in anew})
         with trusted_links(view, root):
-            seen = preflight(view, loaded, at_work, every, by_hand)
+            seen = preflight(view, loaded, at_work, every, by_hand, at_work)
         still = {(finding.code, finding.where.replace(name, str(root))) for finding in seen}
     return [finding for finding in found if (finding.code, finding.where) in still]
 
@@ -98,6 +102,13 @@ def refusal(findings: Sequence[Finding]) -> EdgeopsError:
     return from_findings(findings, kind)
 
 
+def _place(loaded: Loaded, step: Step, where: str) -> str:
+    """Return where a finding is: an option of the stage, or nothing, becomes a place in the file."""
+    if where and where not in loaded.project.stages[step.stage].given:
+        return where
+    return loaded.where("stages", step.stage, *([where] if where else []))
+
+
 def _own(root: Path, project: Project, step: Step) -> Sequence[Finding]:
     """Return what the stage itself finds; one that refuses outright counts as finding too."""
     spec = project.stages[step.stage]
@@ -111,27 +122,37 @@ def _own(root: Path, project: Project, step: Step) -> Sequence[Finding]:
 
 
 def _missing(
-    root: Path, loaded: Loaded, chosen: Sequence[Step], made: Sequence[str]
+    root: Path,
+    loaded: Loaded,
+    chosen: Sequence[Step],
+    made: Mapping[str, str],
+    will: Sequence[str],
 ) -> list[Finding]:
-    """Return a finding for every file that is read, is not there and is made by nobody."""
+    """Return a finding for every file that is read, is not there and will be made by nobody.
+
+    ``made`` is what stages write, with their names; ``will`` is what is written for certain.
+    """
     readers: dict[str, list[str]] = {}
     for step in chosen:
         for dep in step.plan.deps:
             if step.stage not in readers.setdefault(dep, []):
                 readers[dep].append(step.stage)
-    return [
-        Finding(
-            "dep-missing",
-            f"{dep} is not there, and {' and '.join(stages)} read{'s' * (len(stages) == 1)} it",
-            where=loaded.where("stages", stages[0]),
-            why=f"no stage makes it either, by its outs in {FILE}",
-            fix="put it there, mend its name, or name the stage that makes it in that stage's outs",
-        )
-        for dep, stages in readers.items()
-        if not any(overlap(dep, path) for path in made)
-        and not (root / dep).exists()
-        and not _tracked(root, dep)
-    ]
+    found = []
+    for dep, stages in readers.items():
+        if (root / dep).exists() or _tracked(root, dep) or any(overlap(dep, out) for out in will):
+            continue
+        makers = [out for out in made if overlap(dep, out)]
+        # A folder that is there was made without it; one that is not comes back whole, from a cache.
+        lacking = [out for out in makers if out != dep and (root / out).is_dir()]
+        if len(lacking) < len(makers):
+            continue
+        why, fix = f"no stage makes it either, by its outs in {FILE}", _NAME_STAGE
+        if lacking:
+            why = f"{made[lacking[0]]} makes {lacking[0]}, and it is not in there"
+            fix = meant(root / dep, f"mend its name, or have {made[lacking[0]]} write it")
+        what = f"{dep} is not there, and {' and '.join(stages)} read{'s' * (len(stages) == 1)} it"
+        found.append(Finding("dep-missing", what, loaded.where("stages", stages[0]), why, fix))
+    return found
 
 
 def _tracked(root: Path, path: str) -> bool:

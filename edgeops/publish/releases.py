@@ -153,13 +153,13 @@ def newer(where: str) -> TrustError:
     )
 
 
-def check_name(text: str) -> None:
+def check_name(text: str, where: str = "") -> None:
     """Let a name pass that may stand in a path; raises InputError ``name-invalid``."""
     if not valid_name(text):
         raise InputError(
             "name-invalid",
             f"{text!r} cannot name a project, version or channel",
-            where=text,
+            where=where or text,
             why="it becomes part of a path: letters, digits, and . _ + - after the first character",
             fix="choose a name such as digits, 1.0.0 or stable",
         )

@@ -89,14 +89,16 @@ class Publish:
     ) -> Sequence[Finding]:
         """Return nothing; raises MissingError ``keys-missing`` or ``store-unknown``.
 
-        And InputError for a share, cohort, runtime or expiry that is none.
+        And InputError for a channel, share, cohort, runtime or expiry that is none.
         """
         del project, target
         from edgeops.publish.channels import parse_terms
+        from edgeops.publish.releases import check_name
         from edgeops.publish.stores import open_store
         from edgeops.stages.publish_mirror import check_terms, is_registry
 
         said = options.cohort, options.minimum_runtime, options.expires
+        check_name(options.channel, "channel")
         parse_terms(options.share, *said)
         if is_registry(options.to):
             check_terms(options.to, options.share, said)

@@ -57,14 +57,16 @@ def findings(
     samples, wrong = _data(root, project, stage)
     published = project.stage_using("publish") is not None
     metric, own = options.metric, options.modes()
+    found: list[Finding] = []
     measured = known(figure_name(metric), samples, previous=published, revisions=True, modes=own)
     places = ((options.gates, (*stage, "gates")), (target.gates, ("targets", target.name, "gates")))
-    found = [one for there, path in places for one in _gates(root, there, measured, path)]
-    found += [one for there, path in places for one in _revisions(root, there, path, unknown)]
     try:
         resolve(metric, root)
-    except EdgeopsError as error:
+    except EdgeopsError as error:  # then gates on the right name of it are no fault
         found.append(_as_finding(error, _where(root, *stage, "metric")))
+    else:
+        found += [one for there, path in places for one in _gates(root, there, measured, path)]
+    found += [one for there, path in places for one in _revisions(root, there, path, unknown)]
     return [*found, *_tool(root, target), *_device(root, target), *wrong]
 
 

@@ -142,6 +142,17 @@ def features(root):
     (root / "features.yaml").write_text(json.dumps(document))
 
 
+def metric(root):
+    text = (root / "edgeops.yaml").read_text()
+    (root / "edgeops.yaml").write_text(text.replace("metric: accuracy", "metric: acuracy"))
+
+
+def channel(root):
+    text = (root / "edgeops.yaml").read_text()
+    publish = "pack: {}\n  publish: {to: releases, channel: my beta}"
+    (root / "edgeops.yaml").write_text(text.replace("pack: {}", publish))
+
+
 def many(root):
     gate(root)
     no_labels(root)
@@ -159,6 +170,8 @@ CASES = {
     "labels-missing": (no_labels, 3, {"labels-missing"}),
     "data-misfit": (misfit, 3, {"data-shape", "data-dtype"}),
     "features-misfit": (features, 3, {"features-model"}),
+    "metric-unknown": (metric, 4, {"plugin-unknown"}),
+    "channel": (channel, 3, {"name-invalid"}),
     "gate-unknown": (gate, 3, {"gate-unknown"}),
     "operator": (unsupported, 5, {"operator-unsupported"}),
     "several": (many, 3, {"gate-unknown", "labels-missing", "include-missing"}),
@@ -189,6 +202,28 @@ def test_project_is_refused_before_anything_is_written(case, project, capsys, go
         assert _state(project) == before
     text = text.replace(f"onnx {onnx.__version__}", "onnx <version>")
     golden(f"errors/project-{case}.txt", re.sub(r"(ai.onnx up to) \d+", r"\1 <newest>", text))
+
+
+def test_file_that_a_finished_stage_did_not_make_is_missed_before_a_run(tmp_path, capsys):
+    text = """
+        project: p
+        version: 1.0.0
+        model: model.onnx
+        stages:
+          train:
+            run: mkdir -p data && echo it > model.onnx && echo it > data/rows
+            outs: [model.onnx, data]
+          count: {run: wc -l data/ROWS, deps: [data/ROWS]}
+    """
+    root = build_tree(tmp_path / "p", {"edgeops.yaml": text.replace("ROWS", "rows")})
+    assert main(["-C", str(root), "run"]) == 0
+    build_tree(root, {"edgeops.yaml": text.replace("ROWS", "rwos")})
+    capsys.readouterr()
+    assert main(["-C", str(root), "run", "--json"]) == 3
+    error = json.loads(capsys.readouterr().out)["error"]
+    assert error["code"] == "dep-missing"
+    assert error["why"] == "train makes data, and it is not in there"
+    assert error["fix"] == f"did you mean {root}/data/rows?"
 
 
 @pytest.mark.slow
