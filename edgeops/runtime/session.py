@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 from edgeops.core import registry
 from edgeops.core.variant import read_variant
 from edgeops.errors import MissingError
-from edgeops.runtime.engines.packages import requirement
+from edgeops.runtime.engines.packages import broken, requirement
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -20,7 +20,8 @@ def load_session(variant: Path, threads: int = 1) -> Session:
 
     Every file is checked against its digest first. Raises InputError ``variant-missing`` or
     ``variant-malformed``, TrustError ``digest-mismatch``, MissingError ``plugin-unknown``,
-    ``engine-broken`` or what the engine says is missing, RefusedError ``engine-load-failed``.
+    ``engine-import-failed``, ``engine-wrong-machine`` or what the engine says is missing, RefusedError
+    ``engine-load-failed``.
     """
     about = read_variant(variant)
     engine = registry.get("engines", about.engine)
@@ -38,13 +39,5 @@ def load_session(variant: Path, threads: int = 1) -> Session:
     try:
         session: Session = engine.load(variant, threads)
     except ImportError as error:
-        raise MissingError(
-            "engine-broken",
-            f"the engine {about.engine} is installed and cannot be imported",
-            where=about.engine,
-            why=f"{type(error).__name__}: {error}; {made}",
-            fix=f"pip install --force-reinstall '{wanted}'"
-            if wanted
-            else "install the engine again, with the libraries that it names",
-        ) from error
+        raise broken(about.engine, error, about.engine_version) from error
     return session

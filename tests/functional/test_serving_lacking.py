@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import io
 import json
 import os
+import zipfile
 
 import pytest
 
-from edgeops.errors import MissingError
+from edgeops.errors import MissingError, RefusedError
 from edgeops.runtime.agent.cli import main as agent
 from edgeops.runtime.agent.status import status
 from edgeops.runtime.agent.update import Options, update
@@ -47,7 +49,7 @@ def test_engine_that_cannot_be_imported_is_named_and_the_release_is_tried_again(
         with pytest.raises(MissingError) as caught:
             update(options)
         error = caught.value
-        assert (error.code, int(error.exit_code)) == ("engine-broken", 4)
+        assert (error.code, int(error.exit_code)) == ("engine-import-failed", 4)
         for word in ("onnxruntime 1.20.0", "libgomp.so.1"):
             assert word in error.why
         assert "pip install --force-reinstall 'onnxruntime>=1.20.0,<2'" in error.fix
@@ -77,6 +79,21 @@ def test_server_refuses_nothing_for_an_engine_that_the_device_does_not_know(
         assert server.ask("/v1/predict", {"inputs": {"x": X}})[0] == 200
 
 
+def test_release_that_brings_an_engine_which_cannot_be_imported_is_at_fault(
+    tmp_path, repo, options
+):
+    out = io.BytesIO()
+    with zipfile.ZipFile(out, "w") as archive:
+        archive.writestr("onnxruntime/__init__.py", BROKEN)
+    name = "runtime/gateway/onnxruntime-1.20.0-py3-none-any.whl"
+    files = variant_files(tmp_path / "two") | {name: (out.getvalue(), "runtime", "gateway")}
+    two = repo.publish(repo.bundle("2.0.0", files))
+    with pytest.raises(RefusedError) as caught:
+        update(options)
+    assert caught.value.code == "candidate-refused"
+    assert "libgomp" in status(options.home)["refused"][two.digest]["why"]
+
+
 @pytest.mark.parametrize("isolate", [False, True])
 def test_server_that_starts_without_its_engine_gives_no_release_up(
     tmp_path, repo, options, broken, isolate
@@ -89,7 +106,7 @@ def test_server_that_starts_without_its_engine_gives_no_release_up(
     hidden.rename(broken.parent)
     with Running(options.home, isolate=isolate) as server:
         assert server.ask("/v1/predict", {"inputs": {"x": X}})[0] == 503
-        assert "engine-broken" in server.status()["trouble"]
+        assert "engine-import-failed" in server.status()["trouble"]
         told = status(options.home)
         assert (told["refused"], told["current"]["version"]) == ({}, "1.1.0")
         broken.parent.rename(hidden)

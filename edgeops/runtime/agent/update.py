@@ -92,7 +92,7 @@ def update(
     ``outcome`` is ``updated``, ``current``, ``nothing-offered``, ``refused``, ``probation``,
     ``stopped`` or ``superseded``; ``refused`` beside it is what the state remembers of that. Raises MissingError ``agent-busy``, ``disk-full`` or
     ``storage-full``, or with the code of what the device lacks to load the release, as
-    ``engine-broken``; RefusedError ``device-unfit`` or ``candidate-refused``; TrustError and
+    ``engine-import-failed``; RefusedError ``device-unfit`` or ``candidate-refused``; TrustError and
     TransportError of the repository, and ``clock-wrong``.
     """
     home, remote = Home(options.home), None

@@ -8,8 +8,8 @@ import shutil
 from typing import TYPE_CHECKING, Any
 
 from edgeops.core import registry
+from edgeops.runtime.engines.packages import broken
 from edgeops.runtime.probe import energy
-from edgeops.runtime.probe.engines import broken
 from edgeops.runtime.probe.machine import Machine, Unreadable, machine, number, processors, text
 from edgeops.runtime.probe.noise import frequencies, temperature
 

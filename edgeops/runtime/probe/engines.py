@@ -2,26 +2,19 @@
 
 from __future__ import annotations
 
-import platform
-import re
 import time
 from importlib.util import find_spec
 from typing import TYPE_CHECKING
 
 from edgeops.core import registry
 from edgeops.core.variant import read_variant
-from edgeops.errors import EdgeopsError, MissingError
+from edgeops.errors import MissingError
+from edgeops.runtime.engines.packages import broken
 
 if TYPE_CHECKING:
     from pathlib import Path
 
     from edgeops.core.contracts import Engine
-
-# What the loaders of Linux and macOS say of a library that was built for another processor.
-_OTHER_MACHINE = re.compile(
-    r"wrong ELF class|invalid ELF header|incompatible architecture|wrong architecture"
-    r"|Exec format error|cannot open shared object file: No such file or directory.*ld-linux",
-)
 
 
 def import_engine(folder: Path) -> tuple[Engine, float]:
@@ -49,25 +42,5 @@ def import_engine(folder: Path) -> tuple[Engine, float]:
         # Asking for the version is what imports the engine's library.
         engine.version()
     except (ImportError, OSError) as error:
-        raise broken(about.engine, error) from error
+        raise broken(about.engine, error, about.engine_version) from error
     return engine, (time.perf_counter_ns() - start) / 1e6
-
-
-def broken(name: str, error: Exception) -> EdgeopsError:
-    """Return the error for an engine that is installed and cannot be imported."""
-    why = f"{type(error).__name__}: {error}"
-    if _OTHER_MACHINE.search(why):
-        return MissingError(
-            "engine-wrong-machine",
-            f"the engine {name} on the device is built for another processor",
-            where=name,
-            why=f"{why} (the device is {platform.machine()})",
-            fix=f"install the wheel of {name} that is made for {platform.machine()}",
-        )
-    return MissingError(
-        "engine-import-failed",
-        f"the engine {name} is installed on the device and cannot be imported",
-        where=name,
-        why=why,
-        fix=f"install {name} again, with the system libraries that it names",
-    )

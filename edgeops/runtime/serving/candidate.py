@@ -11,6 +11,7 @@ from edgeops.core.manifest import FILE as BUNDLE
 from edgeops.core.manifest import parse_manifest
 from edgeops.errors import EdgeopsError, MissingError, RefusedError
 from edgeops.runtime.serving.gate import Gate, bound
+from edgeops.runtime.serving.local import SITE
 from edgeops.runtime.serving.model import Model, load
 from edgeops.runtime.serving.requests import to_warm_with
 from edgeops.runtime.serving.warm import Verdict, warm_up
@@ -22,6 +23,10 @@ if TYPE_CHECKING:
     from edgeops.runtime.serving.child import Child
     from edgeops.runtime.serving.local import Local
     from edgeops.runtime.serving.options import Options
+
+
+# What a release that brings its engine has to blame itself for.
+_ENGINE = frozenset({"engine-missing", "engine-import-failed", "engine-wrong-machine"})
 
 
 class Candidate:
@@ -59,7 +64,7 @@ class Candidate:
         if raised and raised[0].code == "model-refused":
             self.decided = True
             raise raised[0]
-        self.verdict = _verdict(found, raised)
+        self.verdict = _verdict(found, raised, brings_engine=(self.slot / SITE).is_dir())
         self._until = time.monotonic() + self._options.prepared_s
         self.decided = True
         return self.verdict
@@ -157,13 +162,14 @@ def baseline_of(slot: Path, target: str | None, key: Path | None) -> Baseline | 
     return None
 
 
-def _verdict(found: list[Verdict], raised: list[EdgeopsError]) -> Verdict:
+def _verdict(found: list[Verdict], raised: list[EdgeopsError], *, brings_engine: bool) -> Verdict:
     if found:
         return found[0]
     if raised:
         error = raised[0]
         why = f"{error.code}: {error.what}" + (f" ({error.why})" if error.why else "")
-        if isinstance(error, MissingError):
+        own = brings_engine and error.code in _ENGINE
+        if isinstance(error, MissingError) and not own:
             return Verdict(False, why, {}, error.code, error.fix or error.what)
         return Verdict(False, why, {}, "warmup-failed")
     return Verdict(False, "it hung while it was loaded or warmed up", {}, "warmup-too-slow")
