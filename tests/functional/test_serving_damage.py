@@ -47,10 +47,19 @@ def test_process_that_cannot_be_started_again_for_damage_gives_way(options):
         model.write_bytes(data)
         for pid in children(server.process.pid):
             os.kill(pid, signal.SIGKILL)
-        assert server.ask("/v1/predict", {"inputs": {"x": X}})[0] == 503
         server.until(lambda told: told["current"]["version"] == "0.0.0")
         assert server.ask("/v1/predict", {"inputs": {"x": X}})[1]["version"] == "0.0.0"
         told = status(home)
         assert (told["current"]["version"], told["refused"]) == ("0.0.0", {})
         assert update(options)["outcome"] == "updated"
         assert server.ask("/v1/predict", {"inputs": {"x": X}})[1]["version"] == "1.0.0"
+
+
+def test_process_that_ends_while_nobody_asks_is_started_again(options):
+    home = options.home
+    with Running(home, isolate=True, cooldown_s=0.1) as server:
+        (pid,) = children(server.process.pid)
+        os.kill(pid, signal.SIGKILL)
+        server.until(lambda told: told["current"]["faults"] == {"crashed": 1})
+        server.until(lambda _: children(server.process.pid) not in ([], [pid]))
+        server.until(lambda _: server.ask("/v1/predict", {"inputs": {"x": X}})[0] == 200)

@@ -103,6 +103,19 @@ class Child:
         """Return the answer that the rules declare for when no model can answer, else None."""
         return self._fallback
 
+    def missed(self) -> bool:
+        """Return whether the child ended while nobody asked it; it is started again then."""
+        process = self._process
+        if process is None or process.poll() is None or not self._lock.acquire(blocking=False):
+            return False  # or the call that runs finds out
+        try:
+            if self._process is not process or self._socket is None:
+                return False
+            self._lost()
+        finally:
+            self._lock.release()
+        return True
+
     def close(self) -> None:
         """End the child."""
         self._closed = True

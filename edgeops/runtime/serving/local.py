@@ -74,6 +74,10 @@ class Local:
         """Return the answer that the rules declare for when no model can answer, else None."""
         return self.predictor.rules.fallback if self.predictor.rules else None
 
+    def missed(self) -> bool:
+        """Return False: it does not end before this process does."""
+        return False
+
     def close(self) -> None:
         """Let go of the model; nobody may call it any more."""
         self.predictor.close()

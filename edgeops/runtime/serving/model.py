@@ -161,15 +161,18 @@ class Model:
         return answer
 
     def expire(self) -> int:
-        """Give up calls that have run for too long; return how many.
+        """Give up calls that have run for too long; return how many faults of the model that is.
 
-        Each is a fault of the model. Whoever made the call is told by its ``overdue``.
+        Whoever made the call is told by its ``overdue``. A process that ended between calls is one too.
         """
         seconds, expired = self._options.call_timeout_s, 0
         limit = self._clock() - seconds
         # A child is killed by the call itself, which then ends.
         if self.runner.isolated:
-            return 0
+            if self._closing or not self.runner.missed():
+                return 0
+            self._fault(rules_of.CRASHED, "its process ended between two calls")
+            return 1
         for number, (begun, overdue) in list(self._flying.items()):
             if begun <= limit and self._flying.pop(number, None) is not None:
                 expired += 1
