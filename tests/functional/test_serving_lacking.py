@@ -5,6 +5,8 @@ from __future__ import annotations
 import io
 import json
 import os
+import subprocess
+import sys
 import zipfile
 
 import pytest
@@ -13,7 +15,7 @@ from edgeops.errors import MissingError, RefusedError
 from edgeops.runtime.agent.cli import main as agent
 from edgeops.runtime.agent.status import status
 from edgeops.runtime.agent.update import Options, update
-from tests.serving import Running, X
+from tests.serving import PROGRAM, Running, X
 from tests.unit._agent_repo import Repo, variant_files
 
 BROKEN = "raise ImportError('libgomp.so.1: cannot open shared object file')\n"
@@ -61,6 +63,19 @@ def test_engine_that_cannot_be_imported_is_named_and_the_release_is_tried_again(
     broken.unlink()
     broken.parent.rmdir()
     assert update(options)["outcome"] == "updated"
+
+
+def test_device_without_numpy_is_told_so(repo, options, tmp_path, monkeypatch):
+    (tmp_path / "lib").mkdir()
+    (tmp_path / "lib" / "numpy.py").write_text("raise ImportError('No module named numpy')\n")
+    monkeypatch.setenv("PYTHONPATH", str(tmp_path / "lib"), prepend=os.pathsep)
+    given = ["--home", str(options.home), "--repo", options.repo, "--root", str(options.root)]
+    command = [sys.executable, "-m", PROGRAM, "update", *given, "--json"]
+    done = subprocess.run(command, capture_output=True, check=False)
+    error = json.loads(done.stdout)["error"]
+    assert (done.returncode, error["code"]) == (4, "numpy-missing")
+    assert "pip install numpy" in error["fix"]
+    assert status(options.home)["refused"] == {}
 
 
 def test_server_refuses_nothing_for_an_engine_that_the_device_does_not_know(

@@ -125,8 +125,11 @@ def _alone(home: Path, slot: Path, options: Options) -> Activation:
     """Warm a slot up in a child process, for nothing serves: what crashes there harms nothing."""
     from dataclasses import replace
 
-    from edgeops.runtime.serving.candidate import Candidate
-
+    try:
+        from edgeops.runtime.serving.candidate import Candidate
+    except ImportError as error:  # all that it needs beside what comes with it is numpy
+        why, fix = f"{type(error).__name__}: {error}", "python3 -m pip install numpy"
+        return Activation(False, why, {}, "numpy-missing", home, fix=fix)
     chosen = replace(aimed(options, home, slot), isolate=True)
     candidate = Candidate(home, slot, chosen)
     try:
