@@ -148,6 +148,19 @@ def test_release_that_was_refused_is_told_again_as_it_was(tmp_path, repo, option
     assert told["refused"][two.digest]["code"] == "candidate-refused"
 
 
+def test_release_with_an_unsafe_library_is_told_again_with_its_own_code(
+    tmp_path, repo, options, capsys
+):
+    update(options)
+    name = "runtime/gateway/engine-1.0-py3-none-any.whl"
+    bad = variant_files(tmp_path / "bad") | {name: (b"no archive", "runtime", "gateway")}
+    repo.publish(repo.bundle("2.0.0", bad))
+    given = ["--home", str(options.home), "--repo", options.repo, "--root", str(options.root)]
+    for _ in range(2):
+        assert agent(["update", *given, "--json"]) == 20
+        assert json.loads(capsys.readouterr().out)["error"]["code"] == "wheel-unsafe"
+
+
 def test_release_that_a_person_took_back_is_as_wanted(tmp_path, repo, options, capsys):
     update(options)
     repo.publish(repo.bundle("2.0.0", variant_files(tmp_path / "two", seed=1)))

@@ -148,7 +148,8 @@ def work(verb: str, given: Mapping[str, Any]) -> dict[str, Any] | None:
 def _as_wanted(result: dict[str, Any]) -> dict[str, Any]:
     """Return the result of an update, unless the device refused before what its channel offers.
 
-    What a person took back is as wanted. Raises RefusedError or TrustError ``release-refused``.
+    What a person took back is as wanted. Raises RefusedError ``release-refused``, or TrustError with the
+    code that files which are wrong had.
     """
     from edgeops.runtime.agent.rollback import ROLLED_BACK
     from edgeops.runtime.agent.trouble import refused_before

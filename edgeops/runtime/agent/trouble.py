@@ -47,17 +47,16 @@ def device_lacks(manifest: Manifest, code: str, why: str, fix: str) -> MissingEr
 
 
 def refused_before(version: str, digest: str, entry: Mapping[str, str]) -> EdgeopsError:
-    """Return the error for a release that is offered and was refused before, as it was then."""
+    """Return the error for a release that is offered and was refused before: its exit code is as then."""
     code = entry.get("code", "")
-    kind = TrustError if code in _UNTRUSTED else RefusedError
-    return kind(
-        "release-refused",
-        f"{version} is offered and not taken: this device refused it before",
-        where=digest,
-        why=f"at {entry['at']}: {entry['why']}" + (f" [{code}]" if code else ""),
-        fix="mend on this device what it names and update with --retry, which alone tries it again, or "
-        "publish a release that works here",
-    )
+    what = f"{version} is offered and not taken: this device refused it before"
+    why = f"at {entry['at']}: {entry['why']}" + (f" [{code}]" if code else "")
+    again = "update with --retry, which alone tries it again, or publish a release that works here"
+    if code in _UNTRUSTED:
+        fix = f"do not use it: ask the publisher; {again}"
+        return TrustError(code, what, where=digest, why=why, fix=fix)
+    fix = f"mend on this device what it names and {again}"
+    return RefusedError("release-refused", what, where=digest, why=why, fix=fix)
 
 
 @contextmanager
