@@ -276,11 +276,16 @@ def test_release_that_fails_its_warm_up_is_not_tried_again(repo, go, home):
     assert go(retry=True)["outcome"] == "updated"
 
 
-def test_slow_warm_up_is_tried_three_times(repo, go):
+class Short(Yes):
+    accepted, why, code = False, "MemoryError: ", "warmup-short"
+
+
+@pytest.mark.parametrize("step", [Slow, Short])
+def test_warm_up_that_was_slow_or_short_of_memory_is_tried_three_times(repo, go, step):
     repo.publish(release(repo))
-    assert code(go, activate=lambda *_: Slow()) == ("candidate-slow", 5)
-    assert code(go, activate=lambda *_: Slow()) == ("candidate-slow", 5)
-    assert code(go, activate=lambda *_: Slow()) == ("candidate-refused", 5)
+    assert code(go, activate=lambda *_: step()) == ("candidate-slow", 5)
+    assert code(go, activate=lambda *_: step()) == ("candidate-slow", 5)
+    assert code(go, activate=lambda *_: step()) == ("candidate-refused", 5)
     assert go()["outcome"] == "refused"
 
 

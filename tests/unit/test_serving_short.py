@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import socket
 import threading
 import time
@@ -102,3 +103,25 @@ def test_server_that_starts_without_memory_gives_nothing_up(tmp_path, monkeypatc
     assert tried == [two.resolve(), one.resolve()]
     assert serving.answer({}).outputs == {"y": np.float32(1)}
     assert type(error).__name__ in serving.trouble
+
+
+@pytest.mark.parametrize(
+    ("error", "code"),
+    [
+        (MemoryError(), "warmup-short"),
+        (OSError(errno.EAGAIN, "Resource temporarily unavailable"), "warmup-short"),
+        (OSError(errno.EIO, "Input/output error"), "warmup-failed"),
+        (RuntimeError("the engine is confused"), "warmup-failed"),
+    ],
+)
+def test_candidate_that_found_no_memory_is_told_from_one_that_fails(
+    tmp_path, monkeypatch, error, code
+):
+    def load(*_):
+        raise error
+
+    monkeypatch.setattr("edgeops.runtime.serving.candidate.load", load)
+    serving, _ = made(tmp_path, Runner(1))
+    verdict = serving.prepare(slot(tmp_path, "two", 2.0))
+    assert (verdict.accepted, verdict.code, verdict.fix) == (False, code, "")
+    assert serving.answer({}).outputs == {"y": np.float32(1)}

@@ -58,7 +58,8 @@ _FINAL = frozenset(
         "candidate-refused",
     }
 )
-_SLOW = "warmup-too-slow"
+# What may have been the device's doing, this time.
+_AGAIN = frozenset({"warmup-too-slow", "warmup-short"})
 # What keeps a warm-up from beginning: no release can do anything about it.
 _NOT_BEGUN = frozenset({"serve-busy", "serve-options", "serve-preparing", "serve-stopping"})
 
@@ -307,8 +308,7 @@ class _Run:
             self.state = replace(self.state, warm_ups=begun)
             raise device_lacks(manifest, step.code, step.why, step.fix)
         if not step.accepted:
-            # A device that had much to do may find a good release slow: that is tried again.
-            again = step.code == _SLOW and begun + 1 < lifecycle.MOST_WARM_UPS
+            again = step.code in _AGAIN and begun + 1 < lifecycle.MOST_WARM_UPS
             raise candidate_refused(manifest, step.why, again=again)
         try:
             self._switch(step.probation_s)

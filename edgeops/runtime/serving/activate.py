@@ -58,7 +58,7 @@ def activate(
     ``options`` go beside those of ``HOME/serve.json``; ``again`` tries what the server gave up before.
     Raises InputError ``serve-options``, TransportError ``serve-unreachable`` when the server dies
     meanwhile or ``serve-preparing`` when it prepares another. What a slot is refused for is in the
-    verdict: ``warmup-too-slow``, ``warmup-insane``, ``warmup-failed``, ``model-refused``, or the code
+    verdict: ``warmup-too-slow``, ``-short``, ``-insane``, ``-failed``, ``model-refused``, or the code
     of what the device lacks, with its ``fix``.
     """
     chosen = parse_options(options or {}, "options", read_options(home))

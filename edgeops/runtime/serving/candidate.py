@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import threading
 import time
 from pathlib import Path
@@ -25,6 +26,10 @@ if TYPE_CHECKING:
     from edgeops.runtime.serving.options import Options
 
 
+# What a system says that has no more memory, processes, open files or space, for now.
+_SHORT = frozenset(
+    {errno.ENOMEM, errno.EAGAIN, errno.EMFILE, errno.ENFILE, errno.ENOSPC, errno.EDQUOT}
+)
 # What a release that brings its engine has to blame itself for.
 _ENGINE = frozenset({"engine-missing", "engine-import-failed", "engine-wrong-machine"})
 
@@ -55,8 +60,9 @@ class Candidate:
             except EdgeopsError as error:
                 raised.append(error)
             except Exception as error:  # noqa: BLE001 - whatever an engine raises refuses it
+                short = isinstance(error, MemoryError) or getattr(error, "errno", None) in _SHORT
                 why = f"{type(error).__name__}: {error}"
-                found.append(Verdict(False, why, {}, "warmup-failed"))
+                found.append(Verdict(False, why, {}, "warmup-short" if short else "warmup-failed"))
 
         thread = threading.Thread(target=work, name="edgeops-warm", daemon=True)
         thread.start()
