@@ -116,6 +116,9 @@ class Running:
 
     def kill(self) -> None:
         """End all processes of the session at once, as the system does when power goes."""
+        # All but those that left the group stand still at once: on a machine that is busy, the stage
+        # could come to its end while they are looked for.
+        os.killpg(self.process.pid, signal.SIGSTOP)
         members = self.members()
         assert len(members) > 2
         for pid in members:
