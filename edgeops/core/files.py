@@ -88,8 +88,19 @@ def neighbour(path: Path) -> Path | None:
 
 
 def write_atomic(path: Path, data: bytes) -> None:
-    """Write ``data`` beside ``path``, flush it to the disk and move it in."""
+    """Write ``data`` beside ``path``, flush it to the disk and move it in.
+
+    Raises InputError ``file-is-folder`` where ``path`` is a folder, and as :func:`disk_errors`.
+    """
     make_folder(path.parent)
+    if path.is_dir():
+        raise InputError(
+            "file-is-folder",
+            f"{path} is a folder, and a file is to be written",
+            where=str(path),
+            why="a file does not take the place of a folder",
+            fix="name a file in it, or another place",
+        )
     with disk_errors(path):
         handle, name = tempfile.mkstemp(prefix=f".{path.name}.", dir=path.parent)
         try:

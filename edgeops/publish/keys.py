@@ -158,7 +158,7 @@ def rotate_keys(
     paths = _root_keys(folder, others)
     signers = [read_signer(path) for path in paths]
     if not any(item.public_key.keyid in metadata.signed.roles["root"].keyids for item in signers):
-        raise keys_missing(folder / OFFLINE)
+        raise _no_root_key(folder, role)
     key = generate()
     names = {item.public_key.keyid: path.stem for path, item in zip(paths, signers, strict=True)}
     old = _replaced(folder, metadata, role, replaced, names)
@@ -311,6 +311,16 @@ def _root_keys(folder: Path | None, others: Sequence[Path]) -> list[Path]:
             )
         paths += found
     return paths
+
+
+def _no_root_key(folder: Path, role: str) -> MissingError:
+    return MissingError(
+        "keys-missing",
+        f"no root key of {folder} is at hand",
+        where=str(folder / OFFLINE),
+        why="a new root is signed by root keys, which are kept away from the others",
+        fix=f"name where they are kept: edgeops keys rotate {folder} --role {role} --with KEY",
+    )
 
 
 def _replaced(

@@ -125,6 +125,11 @@ class Keys:
             )
 
 
+_FROM_REPOSITORY = (
+    "copy it there from where you keep the keys; a repository has it as metadata/N.root.json"
+)
+
+
 def load_keys(folder: Path, roles: tuple[str, ...] = ONLINE) -> Keys:
     """Read root.json and the private keys of ``roles``.
 
@@ -153,7 +158,18 @@ def present(folder: Path, role: str) -> bool:
 
 
 def keys_missing(folder: Path) -> MissingError:
-    """Return the error for a folder that holds no keys."""
+    """Return the error for a folder that holds no keys, or keys and no root.json."""
+    if any(folder.glob("*.pem")):
+        found = (folder / "roots").glob("*.root.json")
+        roots = sorted(found, key=lambda path: (len(path.name), path.name))
+        kept = f"put it back: cp {roots[-1]} {folder / 'root.json'}" if roots else _FROM_REPOSITORY
+        return MissingError(
+            "keys-missing",
+            f"there is no root.json beside the keys in {folder}",
+            where=str(folder),
+            why="it says which of the keys devices trust",
+            fix=kept,
+        )
     return MissingError(
         "keys-missing",
         f"there are no signing keys in {folder}",
@@ -232,7 +248,14 @@ def _signers(folder: Path, root: Any, role: str) -> tuple[Any, ...]:
     names = [f"{role}.pem", f"{role}.next.pem", f"{role}.previous.pem"]
     found = [folder / name for name in names if (folder / name).is_file()]
     if not found:
-        raise keys_missing(folder / f"{role}.pem")
+        raise MissingError(
+            "keys-missing",
+            f"the {role} key is not in {folder}",
+            where=str(folder / f"{role}.pem"),
+            why="what this role signs cannot be signed without it",
+            fix="copy it there from where you keep it; if it is lost, where the root keys are: "
+            f"edgeops keys rotate {folder} --role {role}",
+        )
     signers = [read_signer(path) for path in found]
     keyids = root.signed.roles[role].keyids
     current = [item for item in signers if item.public_key.keyid in keyids]

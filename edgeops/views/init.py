@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
@@ -28,7 +29,7 @@ def view(result: Mapping[str, Any]) -> Iterator[str]:
     yield ""
     yield "next:"
     if result["folder"] != ".":
-        yield f"  cd {result['folder']}"
+        yield f"  cd {shlex.quote(result['folder'])}"
     if result["missing"]:
         yield "  edgeops run --dry-run    # says what is still wrong"
     yield "  edgeops run"

@@ -275,6 +275,8 @@ def test_init_text_says_what_to_type_next(tmp_path, monkeypatch, capsys):
     assert lines[0].endswith(f" files in {tmp_path}/shop")
     assert lines[1] == "  git and DVC are set up; nothing is committed yet"
     assert lines[-3:] == ["next:", "  cd shop", "  edgeops run"]
+    assert main(["init", "my shop"]) == 0
+    assert "  cd 'my shop'\n" in capsys.readouterr().out
 
 
 @pytest.mark.parametrize(

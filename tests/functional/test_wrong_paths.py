@@ -111,6 +111,34 @@ def test_what_is_wrong_with_a_path_is_told_with_what_to_do(place, monkeypatch, c
     assert "proving it equal" not in said.err or code == "data-missing"
 
 
+def _lose(place, *names):
+    for name in names:
+        path = place / "keys" / name
+        shutil.rmtree(path) if path.is_dir() else path.unlink()
+
+
+# What is lost of the keys folder, and what the fix says then.
+LOST = {
+    ("root.json",): "put it back: cp <keys>/roots/1.root.json <keys>/root.json",
+    ("root.json", "roots"): "a repository has it as metadata/N.root.json",
+    ("targets.pem",): "edgeops keys rotate <keys> --role targets",
+    ("offline",): "name where they are kept: edgeops keys rotate <keys> --role targets --with KEY",
+}
+
+
+@pytest.mark.parametrize("lost", LOST)
+def test_what_is_lost_of_the_keys_is_told_with_what_brings_it_back(place, capsys, lost):
+    _lose(place, *lost)
+    verb = ["publish", "dist/shop.edgeops", *PUBLISH, "--key", "keys"]
+    if lost == ("offline",):
+        verb = ["keys", "rotate", "keys", "--role", "targets"]
+    capsys.readouterr()
+    assert main(["-C", str(place), *verb, "--json"]) == 4
+    error = json.loads(capsys.readouterr().out)["error"]
+    assert error["code"] == "keys-missing"
+    assert LOST[lost].replace("<keys>", str(place / "keys")) in error["fix"]
+
+
 def test_a_file_that_is_no_root_of_trust_is_named(place, monkeypatch, capsys):
     monkeypatch.chdir(place)
     publish = ["publish", "dist/shop.edgeops", *PUBLISH, "--key", "keys", "--accept", "no gates"]

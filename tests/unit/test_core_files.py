@@ -36,6 +36,12 @@ def test_write_atomic_replaces_the_file(tmp_path):
     assert _leftovers(path.parent) == []
 
 
+def test_write_atomic_refuses_the_place_of_a_folder(tmp_path):
+    with pytest.raises(InputError) as caught:
+        write_atomic(tmp_path, b"")
+    assert caught.value.code == "file-is-folder"
+
+
 def test_write_atomic_gives_the_same_mode_under_any_umask(tmp_path):
     before = os.umask(0o077)
     try:
