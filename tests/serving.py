@@ -153,7 +153,7 @@ class Running:
                 stdout=subprocess.PIPE,
                 stderr=log,
             )
-        until = time.monotonic() + 60
+        until = time.monotonic() + 120
         while self.ask("/v1/health") is None:
             assert self.process.poll() is None, self.log.read_text()
             assert time.monotonic() < until, self.log.read_text()
@@ -182,7 +182,7 @@ class Running:
     def status(self):
         return self.ask("/v1/status")[1]
 
-    def until(self, what, seconds=30.0):
+    def until(self, what, seconds=120.0):
         """Wait until ``what(status)`` is true, and return the seconds that it took."""
         begun = time.monotonic()
         while not what(self.status()):
@@ -193,7 +193,7 @@ class Running:
     def stop(self, number=signal.SIGTERM):
         """Send a signal and return the exit code."""
         self.process.send_signal(number)
-        return self.process.wait(30)
+        return self.process.wait(60)
 
     def kill(self):
         with contextlib.suppress(ProcessLookupError):

@@ -129,7 +129,7 @@ def test_the_service_updates_by_itself(world, device):
             (device.folder / "repo" / "metadata" / "timestamp.json").write_bytes(b"{}")
             _until(lambda: "metadata-tampered" in [e.get("code") for e in log.read(device.home)])
             process.send_signal(signal.SIGTERM)
-            assert process.wait(30) == 0
+            assert process.wait(60) == 0
         finally:
             process.kill()
     assert _events(device)[-1] == "stopped"
