@@ -112,6 +112,16 @@ def test_raw_pictures_become_what_the_model_takes(project):
     assert error.code == "features-model"
 
 
+def test_pictures_of_a_size_that_the_model_does_not_take_are_mended_in_the_features(project):
+    document = json.loads(json.dumps(FEATURES))
+    del document["inputs"]["photo"]["steps"][0]
+    (project / "features.yaml").write_text(json.dumps(document))
+    inputs = (TensorInfo("x", ("N", 3, 5, 1), "float32"),)
+    error = _error(samples_for, "photos", project, inputs, features="features.yaml")
+    assert error.code == "data-shape"
+    assert error.fix.startswith("have the steps in features.yaml make it so; resize")
+
+
 def test_pictures_reach_a_device_as_they_are(project):
     features = features_of(read_document("features.yaml", project))
     raw = raw_samples(load_samples("photos", project), features)
