@@ -6,6 +6,7 @@ import errno
 import io
 import json
 import shutil
+import threading
 import zipfile
 from dataclasses import replace
 from datetime import timedelta
@@ -21,6 +22,7 @@ from edgeops.errors import EdgeopsError, InputError, RefusedError, TransportErro
 from edgeops.package.deltas import make
 from edgeops.runtime.agent import blobs as storage
 from edgeops.runtime.agent import clock, files, probation
+from edgeops.runtime.agent.changes import clean
 from edgeops.runtime.agent.fetching import Fetching
 from edgeops.runtime.agent.heal import heal
 from edgeops.runtime.agent.home import Home
@@ -131,6 +133,21 @@ def test_release_without_its_model_is_fetched_again(repo, go, home):
     assert go()["outcome"] == "updated"
     assert (home / "current" / MODEL).is_file()
     tidy(home)
+
+
+def test_what_the_server_is_writing_is_no_leftover_of_a_kill(home, two):
+    cleaner = threading.Thread(target=clean, args=(Home(home), Home(home).read()))
+
+    def meanwhile(name, path):
+        if name == "replace" and path.name == "state.json" and not cleaner.ident:
+            cleaner.start()
+            cleaner.join(0.5)
+
+    with watching(meanwhile):
+        assert rollback(home)["current"]["version"] == "0.0.0"
+        cleaner.join(30)
+    assert cleaner.ident
+    assert Home(home).read().problem == ""
 
 
 class New(Yes):

@@ -55,7 +55,8 @@ def at_rest(home: Home) -> State:
         except OSError as error:
             if error.errno not in FULL:
                 raise
-            clean(home, home.read())
+            _remove_unneeded(home, home.read())
+            _remove_begun(home)
             return recover(home, home.read())
 
 
@@ -116,9 +117,18 @@ def untidy(home: Home, state: State) -> bool:
 
 def clean(home: Home, state: State) -> None:
     """Remove what no slot needs, and what a kill left of files being written."""
+    _remove_unneeded(home, state)
+    with brief(home):  # the server writes the state too, and what it is writing was left by no kill
+        _remove_begun(home)
+
+
+def _remove_unneeded(home: Home, state: State) -> None:
     kept = (state.current, state.previous, state.candidate)
     slots.remove_others(home, kept)
     home_blobs(home, slots.needed(home, kept))
+
+
+def _remove_begun(home: Home) -> None:
     for folder in (home.path, home.trust, home.trust / "root_history", home.trust / "channels"):
         for path in sorted(folder.glob(".new-*")):
             files.remove_tree(path)
