@@ -189,6 +189,13 @@ def test_program_is_never_left_for_a_network_that_is_away_nor_once_it_has_worked
     assert len(back) == 1
 
 
+@pytest.mark.parametrize("error", [OSError, MemoryError])
+def test_program_is_not_left_for_what_any_other_would_meet(begin, back, error):
+    begin().take_over()
+    failing(begin(renew.PROGRAM), 200, error)
+    assert len(back) == 1
+
+
 @pytest.mark.parametrize("before", ["", "/nowhere/start.pyz", "agent.pyz"])
 def test_program_with_none_before_it_goes_on(tmp_path, begin, back, monkeypatch, before):
     begin().take_over()

@@ -108,6 +108,8 @@ class Renewal:
         except EdgeopsError:  # a server that is away is not the program's fault
             self._finished()
             raise
+        except (OSError, MemoryError):  # what the system lacks any program would meet
+            raise
         except Exception as error:
             self._failed(error, stop)
             raise
