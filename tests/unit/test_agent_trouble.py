@@ -150,6 +150,25 @@ def test_what_the_server_is_writing_is_no_leftover_of_a_kill(home, two):
     assert Home(home).read().problem == ""
 
 
+class Unreadable(Yes):
+    accepted, why, code = False, "digest-mismatch: it is not the file", "warmup-failed"
+
+
+def test_release_that_was_damaged_on_the_disk_before_it_was_loaded_is_not_refused(repo, go, home):
+    repo.publish(release(repo))
+
+    def loaded(_home, folder, _state):
+        spoil(folder / MODEL)
+        return Unreadable()
+
+    for _ in range(4):
+        assert refused(go, activate=loaded) == "digest-mismatch"
+    assert status(home)["refused"] == {}
+    assert go()["outcome"] == "updated"
+    assert served(home)
+    tidy(home)
+
+
 class New(Yes):
     probation_s = 60.0
 

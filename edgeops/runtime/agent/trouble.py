@@ -10,11 +10,12 @@ from edgeops.errors import MissingError, RefusedError, TrustError
 from edgeops.runtime.agent.blobs import BROKEN, MARGIN, disk_full
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Mapping
+    from collections.abc import Callable, Iterator, Mapping, Sequence
     from pathlib import Path
 
     from edgeops.core.manifest import Manifest
     from edgeops.errors import EdgeopsError
+    from edgeops.runtime.agent.activation import Step
 
 FULL = (errno.ENOSPC, errno.EDQUOT)
 # What is wrong with the files of a release themselves.
@@ -35,15 +36,29 @@ def candidate_refused(manifest: Manifest, why: str, *, again: bool = False) -> R
     )
 
 
-def device_lacks(manifest: Manifest, code: str, why: str, fix: str) -> MissingError:
-    """Return the error for a release that cannot be loaded for want of something on the device."""
-    return MissingError(
-        code,
-        f"{manifest.name} {manifest.version} was not taken: this device lacks what it is loaded with",
-        where=manifest.descriptor.digest,
-        why=why,
-        fix=f"{fix}; the next update tries the release again",
-    )
+def no_fault_of(manifest: Manifest, step: Step, damaged: Sequence[str]) -> EdgeopsError | None:
+    """Return the error for a candidate whose device is at fault, None where the release itself is.
+
+    ``damaged`` are files in its slot that were whole when they came.
+    """
+    name, where = f"{manifest.name} {manifest.version}", manifest.descriptor.digest
+    if damaged:
+        return TrustError(
+            "digest-mismatch",
+            f"{name} was not taken: files of it were damaged on this device",
+            where=where,
+            why=f"the sha256 of {', '.join(damaged)} differs from what was fetched ({step.why})",
+            fix="nothing: the next update fetches them again; if it stays so, look at the disk (dmesg)",
+        )
+    if step.fix:
+        return MissingError(
+            step.code,
+            f"{name} was not taken: this device lacks what it is loaded with",
+            where=where,
+            why=step.why,
+            fix=f"{step.fix}; the next update tries the release again",
+        )
+    return None
 
 
 def refused_before(version: str, digest: str, entry: Mapping[str, str]) -> EdgeopsError:

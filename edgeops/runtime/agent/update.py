@@ -34,7 +34,7 @@ from edgeops.runtime.agent.fetching import Fetching
 from edgeops.runtime.agent.heal import heal, looks_whole
 from edgeops.runtime.agent.home import Home, Slot
 from edgeops.runtime.agent.http import Limits
-from edgeops.runtime.agent.trouble import candidate_refused, device_lacks, disk
+from edgeops.runtime.agent.trouble import candidate_refused, disk, no_fault_of
 from edgeops.runtime.agent.trust import anchor, read_channel
 
 if TYPE_CHECKING:
@@ -304,10 +304,11 @@ class _Run:
             if error.code in _NOT_BEGUN:
                 self.state = replace(self.state, warm_ups=begun)
             raise
-        if not step.accepted and step.fix:
-            self.state = replace(self.state, warm_ups=begun)
-            raise device_lacks(manifest, step.code, step.why, step.fix)
         if not step.accepted:
+            found = no_fault_of(manifest, step, slots.damaged(folder))
+            if found is not None:
+                self.state = replace(self.state, warm_ups=begun)
+                raise found
             again = step.code in _AGAIN and begun + 1 < lifecycle.MOST_WARM_UPS
             raise candidate_refused(manifest, step.why, again=again)
         try:
