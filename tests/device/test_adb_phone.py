@@ -116,7 +116,7 @@ def test_what_a_phone_is_without_any_tool(phone, tmp_path):
         assert about["energy"].keys() & {"source", "absent"}
         request, _ = pushed(reached, tmp_path, tmp_path / "bin")
         with pytest.raises(MissingError) as failed:
-            reached.run(request, timeout_s=20)
+            reached.run(request, timeout_s=60)
     assert failed.value.code == "device-no-tool"
     assert "binary" in failed.value.fix
 
@@ -424,7 +424,7 @@ def test_energy_comes_from_looks_at_the_battery(phone, tmp_path):
         files = reached._device.files
         place = Place(reached.shell, files, f"{reached._device.home}/lock")
         ran = place.time(
-            Command((str(tmp_path / "tool"),)), timeout_s=20, tell=None, battery=str(battery)
+            Command((str(tmp_path / "tool"),)), timeout_s=60, tell=None, battery=str(battery)
         )
     assert ran.text.strip() == "done"
     assert set(ran.power) == {(-500000, 4000000)}

@@ -54,7 +54,7 @@ def test_a_program_stays_one_that_can_be_run(reached, tmp_path, sshd):
     program.write_text("#!/bin/sh\necho ran\n")
     program.chmod(0o755)
     reached.push(program, "tool")
-    done = reached.shell.run(f"{reached.files}/tool", timeout_s=20)
+    done = reached.shell.run(f"{reached.files}/tool", timeout_s=60)
     assert done.out == b"ran\n"
 
 

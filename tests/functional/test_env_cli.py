@@ -89,7 +89,7 @@ def test_env_is_made_used_listed_and_removed(plugin, capsys):
     assert result["bytes"] > 10_000
     assert result["seconds"] > 0
     with Worker(declared()["tiny"]) as worker:
-        assert worker.ask("check", timeout_s=20, more=1) == {"tiny": 42, "more": 1}
+        assert worker.ask("check", timeout_s=60, more=1) == {"tiny": 42, "more": 1}
 
     code, again = run(capsys, "create", "tiny")
     assert (code, again["created"], again["path"]) == (0, False, result["path"])
@@ -127,7 +127,7 @@ def test_env_is_made_with_venv_and_pip_too(plugin, capsys):
     code, result = run(capsys, "create", "tiny", "--pip")
     assert (code, result["tool"], result["state"]) == (0, "pip", "ready")
     with Worker(declared()["tiny"]) as worker:
-        assert worker.ask("check", timeout_s=20) == {"tiny": 42}
+        assert worker.ask("check", timeout_s=60) == {"tiny": 42}
 
 
 def test_env_is_stale_when_the_lock_changed_and_create_replaces_it(plugin, capsys):
@@ -143,7 +143,7 @@ def test_env_is_stale_when_the_lock_changed_and_create_replaces_it(plugin, capsy
     (new,) = folders(place)
     assert new != old
     with Worker(declared()["tiny"]) as worker:
-        assert worker.ask("check", timeout_s=20) == {"tiny": 43}
+        assert worker.ask("check", timeout_s=60) == {"tiny": 43}
 
 
 def test_env_whose_python_is_gone_is_broken_and_create_mends_it(plugin, capsys):
