@@ -124,13 +124,21 @@ class Running:
         for pid in members:
             with suppress(ProcessLookupError):
                 os.kill(pid, signal.SIGSTOP)
-        while alive := self.members():
-            members += alive
+        # Those that were seen are killed wherever they are by now: one that was just being started
+        # may have gone into a session of its own, and would stand still there for ever.
+        alive = members
+        while alive:
             for pid in alive:
                 with suppress(ProcessLookupError):
                     os.kill(pid, signal.SIGKILL)
+            alive = self.members()
+            members += [pid for pid in alive if pid not in members]
         self.process.wait()
         reap(members)
+        left = standing()  # as above, and gone before it was seen
+        for pid in left:
+            os.kill(pid, signal.SIGKILL)
+        reap(left)
 
     def gone(self, timeout: float = 90.0) -> bool:
         """Wait for the end and return whether no process of the session is left."""
@@ -158,6 +166,16 @@ class Running:
                 if said and event["stage"] + target == case.address:
                     return True
         return False
+
+
+def standing() -> list[int]:
+    """Return the children of this process that were stopped."""
+    found = []
+    for path in Path("/proc").glob("[0-9]*/stat"):
+        with suppress(OSError):
+            state, parent = path.read_text().rpartition(")")[2].split()[:2]
+            found += [int(path.parent.name)] if (state, int(parent)) == ("T", os.getpid()) else []
+    return found
 
 
 def subreaper(*, on: bool) -> None:
