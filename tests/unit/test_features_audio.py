@@ -54,7 +54,8 @@ def test_other_chunks_are_passed_over_and_an_open_end_is_read_to_the_end():
 
 
 @pytest.mark.parametrize("whole", [0, 0xFFFFFFFF, 36])
-@pytest.mark.parametrize("announced", [0, 0xFFFFFFFF])
+# sox for 24 bits in stereo and arecord write the two in the middle.
+@pytest.mark.parametrize("announced", [0, 0x7FFFEFFC, 0x80000000, 0xFFFFFFFF])
 @pytest.mark.parametrize("rest", [b"", b"\1"])
 def test_stream_whose_sizes_nobody_filled_in_is_read_to_its_end(whole, announced, rest):
     file = wav(struct.pack("<2h", 16384, -16384) + rest, announced=announced)
@@ -67,7 +68,7 @@ def test_empty_recording_with_other_chunks_after_it_is_no_stream():
     assert "no samples" in refused("audio", wav(b"LIST\4\0\0\0abcd", announced=0), rate=RATE)
 
 
-@pytest.mark.parametrize("announced", [0xFFFFFFFE, 0x7FFFFFFF, 1000])
+@pytest.mark.parametrize("announced", [0x7FFFDFFF, 1000])
 @pytest.mark.parametrize("whole", [0, 0xFFFFFFFF])
 def test_any_other_size_that_is_not_there_is_cut_off(announced, whole):
     file = wav(bytes(8), announced=announced)

@@ -17,6 +17,9 @@ _HEADER = 12
 _LEAST_FORMAT = 16
 _SUBFORMAT = 24
 _OPEN_END = 0xFFFFFFFF
+# What programs announce that cannot go back: ffmpeg 0xFFFFFFFF, arecord 0x80000000, sox 0x7FFFF000
+# down to whole blocks.
+_ENDLESS = 0x7FFFE000
 _MOST_RATE = 768_000
 _KINDS = {(_PCM, 8), (_PCM, 16), (_PCM, 24), (_PCM, 32), (_FLOAT, 32), (_FLOAT, 64)}
 _FIX = "send a WAV file of PCM (8, 16, 24, 32 bits) or float (32, 64 bits)"
@@ -48,8 +51,8 @@ def header(data: bytes) -> Wav:
         elif name == b"data":
             if found is None:
                 raise BadValue("the WAV file is broken", "its data come before their format", _FIX)
-            if _open_ended(size, struct.unpack_from("<I", data, 4)[0], at):
-                there, block = len(data) - at, found[3]
+            there, block = len(data) - at, found[3]
+            if _open_ended(size, struct.unpack_from("<I", data, 4)[0], at, there):
                 size = there - there % block
             return _placed(found, at, size, len(data))
         at += size + size % 2
@@ -75,13 +78,15 @@ def _format(chunk: bytes) -> tuple[int, int, int, int, int]:
     return kind, channels, rate, block, bits
 
 
-def _open_ended(size: int, whole: int, at: int) -> bool:
+def _open_ended(size: int, whole: int, at: int, there: int) -> bool:
     """Return whether a size of data stands for what its writer could not go back to fill in.
 
     ``whole`` is the size in the head of the file, which tells a stream that says 0 from a recording
     that is empty and has other chunks after its data.
     """
-    return size == _OPEN_END or (size == 0 and (whole == _OPEN_END or whole + 8 <= at))
+    if size == 0:
+        return whole == _OPEN_END or whole + 8 <= at
+    return _ENDLESS <= size > there
 
 
 def _placed(found: tuple[int, int, int, int, int], at: int, size: int, length: int) -> Wav:
