@@ -292,14 +292,14 @@ def test_a_demo_is_filled_and_complete(engine):
 
 
 def test_a_demo_has_the_names_shapes_and_types_of_the_engine():
-    line = '{"image $x", "image $x", {1, 1, 8, 8}, "int64"},'
+    line = '{"image $x", "image $x", {1, 1, 8, 8}, "int64"}'
     assert line in _demo(_variant("onnxruntime"), "cpp/model.hpp")
-    assert '"int32"},' in _demo(_variant("mnn"), "cpp/model.hpp")
+    assert '"int32"}' in _demo(_variant("mnn"), "cpp/model.hpp")
     assert 'Tensor("image \\$x", "image \\$x",' in _demo(_variant("litert"), "kotlin/Tensors.kt")
     about = {"image $x": {"blob": "in0", "batch": 0, "dtype": "float32", "shape": [1, 1, 8, 8]}}
-    assert '"in0", {1, 8, 8}, "float32"},' in _demo(_variant("ncnn", inputs=about), "cpp/model.hpp")
+    assert '"in0", {1, 8, 8}, "float32"}' in _demo(_variant("ncnn", inputs=about), "cpp/model.hpp")
     moved = {"image $x": {"tensor": "serving:0", "permutation": [0, 2, 3, 1]}}
-    assert '"serving:0", (1, 8, 8, 1), "int64"),' in _demo(
+    assert '"serving:0", (1, 8, 8, 1), "int64")' in _demo(
         _variant("litert", inputs=moved), "python/model.py"
     )
 
