@@ -91,9 +91,10 @@ def update(
     """Bring a home to what its channel offers it, and return what ``--json`` prints.
 
     ``outcome`` is ``updated``, ``current``, ``nothing-offered``, ``refused``, ``probation``,
-    ``stopped`` or ``superseded``; ``refused`` beside it is what the state remembers of that. Raises MissingError ``agent-busy``, ``disk-full`` or
-    ``storage-full``, or with the code of what the device lacks to load the release, as
-    ``engine-import-failed``; RefusedError ``device-unfit`` or ``candidate-refused``; TrustError and
+    ``stopped`` or ``superseded``; where it is ``refused``, what the state remembers of the release
+    is under that name too. Raises MissingError ``agent-busy``, ``disk-full`` or ``storage-full``, or
+    with the code of what the device lacks to load the release, as ``engine-import-failed``;
+    RefusedError ``device-unfit`` or ``candidate-refused``; TrustError and
     TransportError of the repository, and ``clock-wrong``.
     """
     home, remote = Home(options.home), None
