@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import io
 import json
-import socket
 import struct
 import threading
 import time
@@ -15,38 +14,18 @@ import pytest
 
 from edgeops.errors import InputError
 from edgeops.runtime.serving.body import NPZ, inputs_of, reply_of
-from edgeops.runtime.serving.doors import Server
 from edgeops.runtime.serving.http import parse_head
 from edgeops.runtime.serving.options import Options
-from edgeops.runtime.serving.requests import Recorder
 from edgeops.runtime.serving.serving import Answer
-from tests.unit.test_serving_models import Runner, made
+from tests.unit._doors import connected, opened
 
 POST = b"POST /v1/predict HTTP/1.1\r\nHost: localhost\r\n"
 
 
 @pytest.fixture
 def server(tmp_path):
-    serving, _ = made(tmp_path, Runner(1))
-    serving.options = Options(connections=2, drain_s=30)
-    server = Server(serving, Recorder(tmp_path, 0, 0, 0))
-    link = socket.socket(socket.AF_UNIX)
-    link.bind(str(tmp_path / "s"))
-    server.listen(link)
-    server.name = str(tmp_path / "s")
-    yield server
-    assert server.drain()
-
-
-def connected(server):
-    link = socket.socket(socket.AF_UNIX)
-    link.settimeout(10)
-    try:
-        link.connect(server.name)
-    except OSError:
-        link.close()
-        raise
-    return link
+    with opened(tmp_path, Options(connections=2, drain_s=30)) as server:
+        yield server
 
 
 def told(server, data):

@@ -10,11 +10,10 @@ from dataclasses import replace
 
 import pytest
 
-from edgeops.runtime.serving.doors import Server
+from edgeops.runtime.serving import routes
 from edgeops.runtime.serving.options import Options
-from edgeops.runtime.serving.requests import Recorder
 from edgeops.runtime.serving.room import SMALL, Room
-from tests.unit.test_serving_models import Runner, made
+from tests.unit._doors import connected, opened
 
 BODY = 4 * SMALL
 
@@ -22,22 +21,9 @@ BODY = 4 * SMALL
 @pytest.fixture
 def server(tmp_path):
     """A server that has room for one body of this size and a half."""
-    serving, _ = made(tmp_path, Runner(1))
-    serving.options = Options(drain_s=30, most_body=2 * BODY, most_bodies=BODY * 3 // 2, wait_s=0.1)
-    server = Server(serving, Recorder(tmp_path, 0, 0, 0))
-    link = socket.socket(socket.AF_UNIX)
-    link.bind(str(tmp_path / "s"))
-    server.listen(link)
-    server.name = str(tmp_path / "s")
-    yield server
-    assert server.drain()
-
-
-def connected(server):
-    link = socket.socket(socket.AF_UNIX)
-    link.settimeout(60)
-    link.connect(server.name)
-    return link
+    bounds = {"most_body": 2 * BODY, "most_bodies": BODY * 3 // 2}
+    with opened(tmp_path, Options(drain_s=30, wait_s=0.1, **bounds)) as server:
+        yield server
 
 
 def head(size):
@@ -114,6 +100,20 @@ def test_room_comes_back_however_a_request_ends(server, how):
             if how in ("nonsense", "large"):
                 assert answer(link)[0] == (b"400" if how == "nonsense" else b"413")
         until_held(server, 0)
+
+
+def test_room_comes_back_when_a_body_cannot_be_made_into_inputs(server, monkeypatch):
+    def short(*_):
+        raise MemoryError
+
+    with monkeypatch.context() as patch, connected(server) as link:
+        patch.setattr(routes, "inputs", short)
+        link.sendall(request(BODY))
+        assert answer(link)[0] == b"500"
+        until_held(server, 0)
+    with connected(server) as link:
+        link.sendall(request(BODY))
+        assert answer(link)[0] == b"200"
 
 
 def test_body_that_is_larger_than_all_room_is_let_in_alone():

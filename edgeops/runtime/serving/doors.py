@@ -225,28 +225,38 @@ class Server:
 
     def _one(self, connection: Connection) -> bool:
         """Answer one request; returns whether another may follow."""
-        held = Held()
         try:
-            head = connection.head()
-            connection.busy = True
-            if self._stopping.is_set():
-                raise routes.stopping()
-            routes.check(head, local=connection.local, exposed=self._exposed)
-            held = self._admitted(head)
-            data = connection.body(head, self._options.most_body)
+            head, data, held = self._read(connection)
         except EdgeopsError as error:
-            held.give_back()
             # What follows on the connection is unknown: the rest of a body, or another request.
             connection.send(refused(error), keep=False)
             return False
-        except BaseException:  # the peer is gone, with its body sent in part
+        try:
+            if head.path == routes.PREDICT:
+                going_on = self._predict(connection, head, data, held)
+            else:
+                going_on = self._reply(connection, head, self._other(head, data))
+        except Abandoned:
+            raise  # who took the request over has its room
+        except BaseException:
             held.give_back()
             raise
-        if head.path == routes.PREDICT:
-            return self._predict(connection, head, data, held)
-        reply = self._other(head, data)
         held.give_back()
-        return self._reply(connection, head, reply)
+        return going_on
+
+    def _read(self, connection: Connection) -> tuple[Head, bytes, Held]:
+        """Return a request and the room that its body takes, which is to be given back."""
+        head = connection.head()
+        connection.busy = True
+        if self._stopping.is_set():
+            raise routes.stopping()
+        routes.check(head, local=connection.local, exposed=self._exposed)
+        held = self._admitted(head)
+        try:
+            return head, connection.body(head, self._options.most_body), held
+        except BaseException:  # also where the peer is gone, with its body sent in part
+            held.give_back()
+            raise
 
     def _admitted(self, head: Head) -> Held:
         """Return room for the body, before it is read; raises MissingError ``serve-no-room``."""
@@ -272,10 +282,10 @@ class Server:
         try:
             values = routes.inputs(self.serving, head, data)
         except EdgeopsError as error:
-            held.give_back()
             return self._reply(connection, head, refused(error))
+        except Exception as error:  # noqa: BLE001 - the one funnel of this thread
+            return self._reply(connection, head, refused(_bug(error)))
         if not self._slots.acquire(timeout=self._options.wait_s):
-            held.give_back()
             self.turned_away += 1
             return self._reply(connection, head, refused(routes.busy("too many requests at once")))
         return self._answer(connection, head, values, held)

@@ -53,6 +53,7 @@ STATUS = {
     "serve-media": 415,
     "serve-control": 403,
     "serve-host": 403,
+    "serve-failed": 500,
 }
 
 
