@@ -20,13 +20,12 @@ from edgeops.runtime.agent.status import status
 from edgeops.runtime.agent.update import Options, update
 from edgeops.runtime.serving.client import ask
 from tests.serving import PROGRAM, Running, X
-from tests.unit._agent_repo import Repo, variant_files
+from tests.unit._agent_repo import anchored, variant_files
 
 
 @pytest.fixture
 def repo(tmp_path):
-    made = Repo(tmp_path / "repo")
-    (tmp_path / "root.json").write_bytes(made.root)
+    made = anchored(tmp_path)
     made.publish(made.bundle("1.0.0", variant_files(tmp_path / "one")))
     return made
 

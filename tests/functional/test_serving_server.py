@@ -15,6 +15,7 @@ import subprocess
 import sys
 import threading
 import time
+from contextlib import contextmanager
 from pathlib import Path
 
 import numpy as np
@@ -127,25 +128,27 @@ def test_what_is_wrong_is_refused_by_name(one_server, request_of, status, expect
     assert one_server.predict() == (200, 1.5)
 
 
-@pytest.fixture(scope="module")
-def one_server(tmp_path_factory):
+@contextmanager
+def alone(folder, **options):
+    """Serve one model, which answers 1.5."""
     with pytest.MonkeyPatch.context() as patch:
-        folder = tmp_path_factory.mktemp("one")
         serving.install(folder / "engine", patch)
         switch(folder / "home", slot(folder / "home", "old", 1.5))
-        with Running(folder / "home", "--port", "0", most_body=4096) as server:
+        with Running(folder / "home", "--port", "0", **options) as server:
             yield server
+
+
+@pytest.fixture(scope="module")
+def one_server(tmp_path_factory):
+    with alone(tmp_path_factory.mktemp("one"), most_body=4096) as server:
+        yield server
 
 
 @pytest.fixture(scope="module")
 def hasty_server(tmp_path_factory):
     """One that waits for a request for a second: others are not to be held to that."""
-    with pytest.MonkeyPatch.context() as patch:
-        folder = tmp_path_factory.mktemp("hasty")
-        serving.install(folder / "engine", patch)
-        switch(folder / "home", slot(folder / "home", "old", 1.5))
-        with Running(folder / "home", "--port", "0", read_s=1.0) as server:
-            yield server
+    with alone(tmp_path_factory.mktemp("hasty"), read_s=1.0) as server:
+        yield server
 
 
 def test_health_answers_head_too(one_server):

@@ -37,7 +37,7 @@ def rollback(path: Path, reason: str = BY_HAND, code: str = ROLLED_BACK) -> dict
 
 
 def _rollback(home: Home, reason: str, code: str) -> dict[str, Any]:
-    if any(f"[{code}]" in reason for code in DAMAGE) and heal(home.path):
+    if any(f"[{each}]" in reason for each in DAMAGE) and heal(home.path):
         # It is not the release that is at fault: the next update takes it again.
         return {"outcome": "healed", "why": reason, **shown(home, home.read())}
     with brief(home):
